@@ -1,0 +1,135 @@
+"""Dialects: pure translation between wire formats and the vocabulary of `canon`.
+
+No sockets, no clock, no environment. Each module here is one dialect and its name is its
+registration. Of the caller's side it has `parse_request`, `render_error`, `relay`; of the
+provider's side `render_request`, `parse_fault`, `parser`.
+
+What flows between a provider and a caller is a `Relay`: provider bytes in, caller bytes out, and a
+`Meter` that knows what passed. Where both sides speak the same dialect the relay rewrites bytes;
+otherwise it parses events and renders them. The road (`flow`) cannot tell which.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Protocol
+
+import msgspec
+
+from ..canon import Fault, FinishReason, Usage
+from ..errors import TollwayError
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What every chunk of an answer to the caller begins with."""
+
+    id: str
+    """gen-…"""
+    model: str
+    """Slug of the model that answered."""
+    provider: str
+    """Display name of the provider that answered."""
+    created: int
+    """Unix seconds."""
+    stream: bool
+
+
+class Bill(msgspec.Struct, frozen=True):
+    """What the caller is told about money at the end of an answer; amounts in nano-USD."""
+
+    usage: Usage
+    charge_nano: int
+    prompt_nano: int
+    completion_nano: int
+    is_byok: bool = False
+    extra: dict[str, Any] = {}
+    """Further top-level fields of the last chunk or body (router metadata)."""
+
+
+class Outbound(msgspec.Struct, frozen=True):
+    """What a dialect wants sent: path below the provider's base URL, headers, body."""
+
+    path: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Meter:
+    """What has passed through a relay so far. Mutable: one per attempt, owned by its relay."""
+
+    __slots__ = (
+        "ended",
+        "fault",
+        "finish",
+        "native_finish",
+        "reasoning_bytes",
+        "service_tier",
+        "spoke",
+        "text_bytes",
+        "upstream_id",
+        "usage",
+    )
+
+    def __init__(self) -> None:
+        self.spoke = False
+        """A content event was seen: from here on there is no failing over."""
+        self.ended = False
+        """The dialect's own end of stream was seen, or a whole body parsed."""
+        self.finish: FinishReason | None = None
+        self.native_finish: str | None = None
+        self.usage: Usage | None = None
+        """As the provider reported it, None when it did not."""
+        self.fault: Fault | None = None
+        self.text_bytes = 0
+        """UTF-8 bytes of answer text and tool arguments delivered."""
+        self.reasoning_bytes = 0
+        self.upstream_id: str | None = None
+        self.service_tier: str | None = None
+
+    def usage_or_estimate(self, prompt_tokens_likely: int) -> Usage:
+        """The reported usage within bounds, or our own count marked estimated."""
+        if self.usage is not None:
+            return self.usage.checked()
+        reasoning = -(-self.reasoning_bytes // 4)
+        return Usage(
+            prompt_tokens=prompt_tokens_likely,
+            completion_tokens=-(-self.text_bytes // 4) + reasoning,
+            reasoning_tokens=reasoning,
+            estimated=True,
+        ).checked()
+
+
+class Relay(Protocol):
+    """One answer on its way from a provider to a caller."""
+
+    meter: Meter
+
+    def feed(self, data: bytes) -> bytes:
+        """Provider bytes, cut anywhere, to caller bytes (possibly none). Never raises for what a
+        provider sends: what is wrong becomes `meter.fault`, and nothing after it is rendered."""
+
+    def finish(self) -> bytes:
+        """The provider closed its body. Sets `meter.fault` when the answer is not complete."""
+
+    def ending(self, bill: Bill) -> bytes:
+        """After a complete answer: usage and terminator, or the whole body when not streamed."""
+
+    def failure(self, error: TollwayError) -> bytes:
+        """After `spoke`: one error event, no terminator."""
+
+
+def dialect(name: str) -> ModuleType:
+    """The module of a dialect. Raises KeyError for one that does not exist."""
+    if name not in _modules:
+        try:
+            _modules[name] = import_module(f"{__name__}.{name}")
+        except ModuleNotFoundError as error:
+            raise KeyError(name) from error
+    return _modules[name]
+
+
+OUTBOUND: frozenset[str] = frozenset({"openai_chat"})
+"""Dialects in which a provider can be called today; endpoints of others are listed, not served."""
+
+_modules: dict[str, ModuleType] = {}

@@ -1,0 +1,357 @@
+"""Errors: whose fault, which status, which public words. The one place where they are worded.
+
+Rules. An error says by type whose fault it is: `CallerError` (mend the request), `Unavailable`
+(try later or elsewhere), `Internal` (ours, masked). It carries what the next reader needs:
+`error_type` is stable across dialects, `metadata` and `availability` follow OpenRouter's error
+body. Provider faults are values (`canon.Fault`) until every attempt has failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .canon import Fault
+
+DOCS_URL = "https://github.com/tollway/tollway/blob/main/docs/api.md#errors"
+
+
+class TollwayError(Exception):
+    """Anything an API caller may be told. `status` is HTTP; `retry_after_s` becomes a header."""
+
+    status = 500
+    error_type = "server"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        error_type: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        availability: Mapping[str, Any] | None = None,
+        retry_after_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status if status is not None else type(self).status
+        self.error_type = error_type if error_type is not None else type(self).error_type
+        self.metadata = dict(metadata or {})
+        self.availability = dict(availability) if availability else None
+        self.retry_after_s = retry_after_s
+        self.headers = dict(headers or {})
+
+    def body(self) -> dict[str, Any]:
+        """OpenRouter's error body: `{"error": {code, message, metadata, availability}}`."""
+        error: dict[str, Any] = {
+            "code": self.status,
+            "message": self.message,
+            "error_type": self.error_type,
+            "metadata": {**self.metadata, "error_type": self.error_type},
+        }
+        if self.availability:
+            error["availability"] = self.availability
+        return {"error": error}
+
+
+class CallerError(TollwayError):
+    """The request cannot be served as it stands."""
+
+    status = 400
+    error_type = "invalid_request"
+
+
+class Unavailable(TollwayError):
+    """The request is fine; we or the providers cannot serve it now."""
+
+    status = 503
+    error_type = "provider_overloaded"
+
+
+class Internal(TollwayError):
+    """Our own fault. The message is masked by construction."""
+
+    def __init__(self, message: str = "Internal error. It has been recorded.") -> None:
+        super().__init__(message)
+
+
+# ---- the request itself --------------------------------------------------------------------------
+
+
+def bad_field(path: str, problem: str) -> CallerError:
+    """`path` as the caller would write it: `messages[2].content`."""
+    where = f"{path}: " if path else ""
+    return CallerError(f"{where}{problem}", metadata={"field": path} if path else {})
+
+
+def bad_json(problem: str) -> CallerError:
+    return CallerError(f"The body is not valid JSON: {problem}")
+
+
+def too_large(limit_bytes: int) -> CallerError:
+    return CallerError(
+        f"The request body is larger than {limit_bytes:,} bytes. Send less, or URLs instead of data.",
+        status=413,
+        error_type="payload_too_large",
+        metadata={"limit_bytes": limit_bytes},
+    )
+
+
+def unsupported_encoding(encoding: str) -> CallerError:
+    return CallerError(
+        f"Content-Encoding {encoding!r} is not accepted; send the body as it is, or gzip.",
+        status=415,
+    )
+
+
+def request_timeout(seconds: float) -> CallerError:
+    return CallerError(
+        f"The request did not arrive whole within {seconds:g} seconds.",
+        status=408,
+        error_type="timeout",
+    )
+
+
+def no_route(path: str) -> CallerError:
+    return CallerError(
+        f"There is no route {path}. The API lives under /api/v1 and /v1.",
+        status=404,
+        error_type="not_found",
+    )
+
+
+def wrong_method(method: str, allowed: Sequence[str]) -> CallerError:
+    return CallerError(
+        f"{method} is not allowed here; allowed: {', '.join(allowed)}.",
+        status=405,
+        headers={"Allow": ", ".join(allowed)},
+    )
+
+
+def not_found(what: str) -> CallerError:
+    return CallerError(f"{what} was not found.", status=404, error_type="not_found")
+
+
+# ---- who is asking -------------------------------------------------------------------------------
+
+
+def no_key() -> CallerError:
+    return _unauthenticated(
+        "No API key. Send it as 'Authorization: Bearer <key>'; `tollway keys create` makes one."
+    )
+
+
+def bad_key() -> CallerError:
+    return _unauthenticated("This API key is not known here.")
+
+
+def disabled_key() -> CallerError:
+    return _unauthenticated("This API key is disabled.")
+
+
+def expired_key() -> CallerError:
+    return _unauthenticated("This API key has expired.")
+
+
+def _unauthenticated(message: str) -> CallerError:
+    return CallerError(
+        message,
+        status=401,
+        error_type="authentication",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
+def management_only() -> CallerError:
+    return CallerError(
+        "This route needs a management key (`tollway keys create --management`).",
+        status=403,
+        error_type="permission_denied",
+    )
+
+
+def inference_refused() -> CallerError:
+    return CallerError(
+        "A management key cannot be used for inference; use an ordinary API key.",
+        status=403,
+        error_type="permission_denied",
+    )
+
+
+# ---- money ---------------------------------------------------------------------------------------
+
+
+def not_enough_credit(needed_usd: str, available_usd: str, affordable_tokens: int) -> CallerError:
+    afford = (
+        f" or fewer max_tokens: you can afford {affordable_tokens:,}" if affordable_tokens else ""
+    )
+    return CallerError(
+        f"This request requires more credits{afford}. It may cost up to {needed_usd} USD and "
+        f"{available_usd} USD are available.",
+        status=402,
+        error_type="payment_required",
+        metadata={
+            "limit_source": "openrouter_credits",
+            "reason": "weight_exceeds_budget",
+            "affordable_tokens": affordable_tokens,
+            "remedy_hint": "Add credit (`tollway credits grant`) or lower max_tokens.",
+        },
+    )
+
+
+def credit_in_flight(available_usd: str) -> CallerError:
+    """The balance would do, but requests that are still running hold it."""
+    return CallerError(
+        f"Requests still running hold the rest of the credit; {available_usd} USD are free now.",
+        status=402,
+        error_type="payment_required",
+        metadata={
+            "limit_source": "openrouter_in_flight_budget",
+            "reason": "in_flight_budget_exhausted",
+            "remedy_hint": "Wait for running requests to finish, or add credit.",
+        },
+        retry_after_s=1,
+    )
+
+
+def key_limit_reached(
+    limit_usd: float, spend_usd: float, reset: str | None, resets_at: str | None
+) -> CallerError:
+    return CallerError(
+        f"This API key has used its {reset + ' ' if reset else ''}limit of {limit_usd:g} USD.",
+        status=403,
+        error_type="permission_denied",
+        metadata={
+            "limit_source": "openrouter_key_limit",
+            "scope": "key_limit",
+            "limit_usd": limit_usd,
+            "spend_usd": spend_usd,
+            "resets_at": resets_at,
+            "remedy_hint": "Raise the key's limit, or wait for its reset.",
+        },
+    )
+
+
+# ---- models and endpoints ------------------------------------------------------------------------
+
+
+def _availability(code: str, requested: Sequence[str], **more: Any) -> dict[str, Any]:
+    retryable = code in ("capacity_exhausted", "temporarily_unavailable")
+    found = {"code": code, "retryable": retryable, "requested_models": list(requested), **more}
+    return {**found, "docs_url": DOCS_URL}
+
+
+def model_not_found(slug: str, close: Sequence[str] = ()) -> CallerError:
+    hint = f" Did you mean {', '.join(close)}?" if close else ""
+    return CallerError(
+        f"{slug} is not a model of this catalogue.{hint}",
+        availability=_availability("model_not_found", [slug], fallback_models=list(close)),
+    )
+
+
+def model_deprecated(slug: str, successors: Sequence[str]) -> CallerError:
+    hint = f" Use {', '.join(successors)}." if successors else ""
+    return CallerError(
+        f"{slug} is no longer offered by any provider.{hint}",
+        status=404,
+        error_type="not_found",
+        availability=_availability("model_deprecated", [slug], fallback_models=list(successors)),
+    )
+
+
+def wrong_endpoint(slug: str, kind: str) -> CallerError:
+    return CallerError(
+        f"{slug} is a model of type {kind} and does not answer on this route.",
+        availability=_availability("wrong_endpoint", [slug]),
+    )
+
+
+def no_endpoints(
+    requested: Sequence[str],
+    code: str,
+    excluded_by: Sequence[str],
+    detail: str,
+    constraint: Mapping[str, str] | None = None,
+) -> CallerError:
+    """No endpoint is left after the filters. `code` is an availability code of the reference."""
+    more: dict[str, Any] = {"excluded_by": list(excluded_by)} if excluded_by else {}
+    if constraint:
+        more["constraint"] = dict(constraint)
+    return CallerError(
+        f"No endpoint of {', '.join(requested)} can serve this request: {detail}.",
+        status=403 if code == "region_restricted" else 404,
+        error_type="permission_denied" if code == "region_restricted" else "not_found",
+        availability=_availability(code, requested, **more),
+    )
+
+
+def all_attempts_failed(
+    requested: Sequence[str], faults: Sequence[tuple[str, Fault]]
+) -> TollwayError:
+    """Every attempt failed: the last fault decides the status, all are listed.
+
+    `faults` are (provider name, fault) in the order they happened, never empty.
+    """
+    provider, last = faults[-1]
+    waits = [f.retry_after_s for _, f in faults if f.retry_after_s is not None]
+    metadata: dict[str, Any] = {
+        "provider_name": provider,
+        "previous_errors": [
+            {"provider": name, "code": f.provider_code or f.status, "status": f.status}
+            for name, f in faults
+        ],
+    }
+    if last.provider_code:
+        metadata["provider_code"] = last.provider_code
+    if last.raw:
+        metadata["raw"] = last.raw
+    if last.retry in ("never", "larger"):
+        return CallerError(
+            last.message, status=last.status, error_type=last.error_type, metadata=metadata
+        )
+    code = "capacity_exhausted" if last.status == 429 else "temporarily_unavailable"
+    return Unavailable(
+        last.message,
+        status=last.status,
+        error_type=last.error_type,
+        metadata=metadata,
+        availability=_availability(
+            code, requested, affected_providers=list(dict.fromkeys(n for n, _ in faults))
+        ),
+        retry_after_s=min(waits) if waits else None,
+    )
+
+
+def broken_stream(provider: str, fault: Fault) -> Unavailable:
+    """The provider failed after its answer had begun; nothing is charged."""
+    metadata: dict[str, Any] = {"provider_name": provider}
+    if fault.provider_code:
+        metadata["provider_code"] = fault.provider_code
+    return Unavailable(
+        fault.message, status=fault.status, error_type=fault.error_type, metadata=metadata
+    )
+
+
+# ---- ourselves -----------------------------------------------------------------------------------
+
+
+def store_unavailable() -> Unavailable:
+    """Lost database: never a 401."""
+    return Unavailable(
+        "The accounts cannot be read or written right now. Nothing was charged; try again.",
+        error_type="server",
+        retry_after_s=1,
+    )
+
+
+def shutting_down() -> Unavailable:
+    return Unavailable("The server is shutting down.", error_type="server", retry_after_s=1)
+
+
+def overloaded(retry_after_s: float = 1) -> Unavailable:
+    return Unavailable(
+        "The server is at its limit of running requests.",
+        error_type="server",
+        retry_after_s=retry_after_s,
+    )

@@ -1,0 +1,114 @@
+"""What routing takes and gives: offers in, a plan out. Frozen values, no I/O."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from ..catalogue.entries import Endpoint, Model, Provider
+from ..money import PICO_PER_NANO, charge_nano
+
+DropReason = Literal[
+    "model_not_found",
+    "not_live",
+    "disabled",
+    "dialect",
+    "model_type",
+    "modality",
+    "retired",
+    "service_tier",
+    "allowed_providers",
+    "ignored_providers",
+    "fallbacks_off",
+    "data_policy:training",
+    "data_policy:zdr",
+    "distillable",
+    "quantization",
+    "max_price",
+    "unknown_price",
+    "context_length",
+    "max_output",
+    "require_parameters",
+    "attempts_limit",
+]
+"""Why an endpoint is not in the plan. Those of OpenRouter's `excluded_by` keep their spelling."""
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """An endpoint that could serve, with what routing must know about it."""
+
+    model: Model
+    endpoint: Endpoint
+    provider: Provider
+    live: bool
+    """A credential is present (or none is needed)."""
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What the operator or workspace imposes on every request of a caller."""
+
+    margin_ppm: int = 0
+    output_tokens_default: int = 32_768
+    """The output limit that is held and sent upstream when the caller gives none."""
+    attempts_per_model: int = 3
+    only: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    zdr: bool = False
+    data_collection: Literal["allow", "deny"] = "allow"
+
+
+class Drop(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was left out of a plan, and why: an endpoint, or one parameter of an attempt."""
+
+    reason: str
+    model: str
+    provider: str | None = None
+    tag: str | None = None
+    detail: str | None = None
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One endpoint to try, with the most it can cost."""
+
+    model: Model
+    endpoint: Endpoint
+    provider: Provider
+    output_tokens_wanted: int
+    """Output limit to hold for: the caller's, or the default clamped to the endpoint."""
+    output_tokens_least: int
+    """The smallest limit the caller may be given: equal to wanted when the caller named one."""
+    fixed_pico: int
+    """Ceiling of everything but output: prompt, images, request fee."""
+    output_pico: int
+    """Ceiling per output token, over all choices (`n` is multiplied in)."""
+    dropped_params: tuple[str, ...] = ()
+    """Sent parameters this endpoint does not support: removed from what goes upstream."""
+
+    def ceiling_nano(self, output_tokens: int, margin_ppm: int) -> int:
+        return charge_nano(self.fixed_pico + output_tokens * self.output_pico, margin_ppm)
+
+    def output_tokens_for(self, granted_nano: int, margin_ppm: int) -> int:
+        """The output limit that `granted_nano` pays for, at most what was wanted."""
+        if self.output_pico == 0:
+            return self.output_tokens_wanted
+        usable_pico = granted_nano * PICO_PER_NANO * 1_000_000 // (1_000_000 + margin_ppm)
+        affordable = (usable_pico - self.fixed_pico) // self.output_pico
+        return max(0, min(self.output_tokens_wanted, affordable))
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The ordered attempts, what a hold must cover, and everything left out.
+
+    `wanted_nano`/`least_nano` are the dearest attempt's ceilings with the wanted and the smallest
+    output limit. An empty `attempts` means nothing can serve; `refusal()` in `routing.plan` turns
+    the drops into the caller's error.
+    """
+
+    requested: tuple[str, ...]
+    attempts: tuple[Attempt, ...]
+    drops: tuple[Drop, ...]
+    wanted_nano: int
+    least_nano: int
+    strategy: str = "direct"
+    """`direct`, or `fallback` when several models were asked for."""
