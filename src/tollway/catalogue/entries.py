@@ -27,6 +27,18 @@ ModelType = Literal[
     "classifier",
 ]
 
+_DIALECTS = """
+openai_chat openai_completions openai_responses openai_decisions openai_chat_gateway
+anthropic_messages gemini vertex_gemini vertex_anthropic vertex_mistral vertex_openai
+bedrock_converse bedrock_invoke azure_openai azure_ai_inference mistral cohere_v2 watsonx
+ollama sagemaker replicate fal_queue systemone
+embed_openai embed_cohere embed_nomic rerank_cohere rerank_voyage moderation_openai
+image_openai image_async image_stability video_async realtime_openai
+stt_openai stt_assemblyai stt_deepgram stt_soniox tts_openai tts_elevenlabs tts_fish
+"""
+DIALECTS: frozenset[str] = frozenset(_DIALECTS.split())
+"""Every wire format a fact may name, whether or not this version can speak it."""
+
 
 class Auth(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a provider wants its credential. `scheme`: `header` (with `header` and `format`),
@@ -37,6 +49,8 @@ class Auth(msgspec.Struct, frozen=True, omit_defaults=True):
     """Environment variables; the first is the key, further ones belong to the scheme."""
     header: str = "Authorization"
     format: str = "Bearer {key}"
+    service: str | None = None
+    """The service name an `aws-sigv4` signature covers."""
 
 
 class DataPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -81,6 +95,8 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True):
     """Fixed request headers."""
     dialects: dict[str, str] = {}
     """Other dialects it speaks, each with its base URL."""
+    regions: dict[str, str] = {}
+    """Base URLs that keep data in a region, by the region's name."""
     data_policy: DataPolicy = DataPolicy()
     headquarters: str | None = None
     datacenters: tuple[str, ...] = ()
