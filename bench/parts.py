@@ -314,6 +314,8 @@ private_network = true
 [[endpoints]]
 model = "{slug}"
 id = "{id}"
+context_length = 128000
+output_tokens_max = 16384
 pricing = {{ prompt = "0.00000015", completion = "0.0000006" }}
 """
     return head + "".join(endpoint.format(slug=slug, id=id) for slug, id in MODELS.items())
