@@ -30,19 +30,44 @@ DropReason = Literal[
     "context_length",
     "max_output",
     "require_parameters",
+    "free_trial",
     "attempts_limit",
 ]
 """Why an endpoint is not in the plan. Those of OpenRouter's `excluded_by` keep their spelling."""
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """An endpoint that could serve, with what routing must know about it."""
+    """An endpoint that could serve, and the facts about it that no request changes. Made by
+    `routing.offers.offer`, once per catalogue: a plan only reads them."""
 
     model: Model
     endpoint: Endpoint
     provider: Provider
     live: bool
     """A credential is present (or none is needed)."""
+    standing: DropReason | None
+    """Why no request at all can be served by it, or None."""
+    tier: str | None
+    retires_s: float
+    """Unix seconds from which it is not called any more; infinity when nobody said."""
+    context: int | None
+    output_max: int | None
+    unsupported: frozenset[str]
+    """Parameters that are taken out of a request before it goes there."""
+    modalities: frozenset[str]
+    typical_pico: int
+    """Price of a typical request, by which endpoints are compared: 3,000 tokens in, 1,000 out."""
+    prompt_pico: tuple[int, ...]
+    """Ceiling per prompt token, by the kinds of token the request may bring: `CEILING_*` added."""
+    output_pico: int
+    """Ceiling per output token of one answer."""
+    request_pico: int
+    image_pico: int
+    search_pico: int
+
+
+CEILING_CACHE_1H, CEILING_AUDIO, CEILING_IMAGE = 1, 2, 4
+"""Index into `Offer.prompt_pico`: which dearer kinds of prompt token are possible."""
 
 
 class Policy(msgspec.Struct, frozen=True):

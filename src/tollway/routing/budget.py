@@ -1,0 +1,104 @@
+"""Retry budget and backoff: how often, and how soon, a failed attempt may be repeated elsewhere.
+
+Pure but for counters; the clock and randomness are arguments. Without a budget every outage is
+multiplied by the number of attempts just when capacity is short (reliability 2.1).
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Final
+
+WINDOW_S: Final = 10
+RATIO_PERCENT: Final = 20
+"""Further attempts per hundred requests, Envoy's default."""
+FLOOR: Final = 30
+"""Further attempts per window that are always allowed: three a second. Envoy's floor of three is
+of retries at one time; a window needs a number per time, and a small server that fails over for
+its only user must not be told to wait."""
+
+BACKOFF_BASE_S: Final = 0.05
+BACKOFF_MAX_S: Final = 0.5
+
+
+class RetryBudget:
+    """In any WINDOW_S seconds further attempts are at most RATIO_PERCENT of the requests begun in
+    them, or FLOOR if that is more; for the whole process and for each provider they go to."""
+
+    __slots__ = ("_all", "_by_provider", "_floor", "_percent")
+
+    def __init__(self, percent: int = RATIO_PERCENT, floor: int = FLOOR) -> None:
+        self._percent = percent
+        self._floor = floor
+        self._all = _Window()
+        self._by_provider: dict[str, _Window] = {}
+
+    def began(self, provider: str, now_s: float) -> None:
+        """A request's first attempt goes to this provider."""
+        second = int(now_s)
+        self._all.add(second, began=1)
+        self._window(provider).add(second, began=1)
+
+    def allow(self, provider: str, now_s: float) -> bool:
+        """May a further attempt go to this provider? If so it is counted."""
+        second = int(now_s)
+        window = self._window(provider)
+        if not (self._spare(self._all, second) and self._spare(window, second)):
+            return False
+        self._all.add(second, retried=1)
+        window.add(second, retried=1)
+        return True
+
+    def _spare(self, window: _Window, second: int) -> bool:
+        began, retried = window.sums(second)
+        return retried < max(self._floor, began * self._percent // 100)
+
+    def _window(self, provider: str) -> _Window:
+        window = self._by_provider.get(provider)
+        if window is None:
+            window = self._by_provider[provider] = _Window()
+        return window
+
+
+def backoff_s(attempt_number: int, random: Random, retry_after_s: float | None = None) -> float:
+    """Seconds to wait before the same provider is called again: full jitter below a doubling
+    bound, never less than the provider asked for. `attempt_number` is 1 for the first repeat.
+    Another provider is called at once."""
+    doubled = BACKOFF_BASE_S * (1 << min(attempt_number - 1, 10))
+    wait_s = random.random() * min(BACKOFF_MAX_S, doubled)
+    return wait_s if retry_after_s is None else max(wait_s, retry_after_s)
+
+
+class _Window:
+    """Counts of the last WINDOW_S whole seconds, the running one included."""
+
+    __slots__ = ("_began", "_began_sum", "_retried", "_retried_sum", "_second")
+
+    def __init__(self) -> None:
+        self._began = [0] * WINDOW_S
+        self._retried = [0] * WINDOW_S
+        self._began_sum = self._retried_sum = 0
+        self._second = -1
+
+    def add(self, second: int, *, began: int = 0, retried: int = 0) -> None:
+        self._turn(second)
+        place = self._second % WINDOW_S
+        self._began[place] += began
+        self._retried[place] += retried
+        self._began_sum += began
+        self._retried_sum += retried
+
+    def sums(self, second: int) -> tuple[int, int]:
+        self._turn(second)
+        return self._began_sum, self._retried_sum
+
+    def _turn(self, second: int) -> None:
+        """Forget the seconds that left the window. A clock that steps back stays where it was."""
+        if second <= self._second:
+            return
+        for passed in range(max(self._second + 1, second - WINDOW_S + 1), second + 1):
+            place = passed % WINDOW_S
+            self._began_sum -= self._began[place]
+            self._retried_sum -= self._retried[place]
+            self._began[place] = self._retried[place] = 0
+        self._second = second

@@ -1,0 +1,71 @@
+"""Ceilings: the most one attempt can cost, so that a hold can cover it before it is made.
+
+Pure arithmetic in pico-USD on facts that `offers` worked out. Rounding and margin are `money`'s.
+"""
+
+from __future__ import annotations
+
+from .entries import CEILING_AUDIO, CEILING_CACHE_1H, CEILING_IMAGE, Attempt, Offer, Policy
+from .filters import TIERS, Ask
+
+OUTPUT_TOKENS_LEAST = 16
+"""When the caller named no limit, an answer may be cut down to this by a small balance. Some
+providers accept no smaller limit."""
+
+WEB_SEARCHES_HELD = 10
+"""Searches a model may make by itself when the caller sent `web_search_options`; providers publish
+no bound. More than that is taken from what is available at settlement."""
+
+_SEARCH = "web_search_options"
+
+
+def attempt(ask: Ask, offer: Offer, policy: Policy) -> Attempt:
+    request = ask.request
+    kinds = CEILING_CACHE_1H if request.cache_marked else 0
+    fixed_pico = offer.request_pico
+    if "audio" in request.modalities:
+        kinds += CEILING_AUDIO
+    if request.images or "image" in request.modalities:
+        kinds += CEILING_IMAGE
+        fixed_pico += request.images * offer.image_pico
+    if offer.search_pico and _SEARCH in request.params:
+        fixed_pico += WEB_SEARCHES_HELD * offer.search_pico
+    fixed_pico += ask.prompt_tokens_max * offer.prompt_pico[kinds]
+    wanted = request.output_tokens_max
+    least = wanted
+    if wanted is None:
+        wanted = _default_output(ask, offer, policy)
+        least = min(wanted, OUTPUT_TOKENS_LEAST)
+    assert least is not None
+    return Attempt(
+        offer.model,
+        offer.endpoint,
+        offer.provider,
+        wanted,
+        least,
+        fixed_pico,
+        offer.output_pico * request.choices,
+        _dropped(ask, offer),
+    )
+
+
+def _default_output(ask: Ask, offer: Offer, policy: Policy) -> int:
+    """As much as the endpoint gives, within the policy and what the window leaves."""
+    wanted = policy.output_tokens_default
+    if offer.output_max is not None and offer.output_max < wanted:
+        wanted = offer.output_max
+    if offer.context is not None:
+        wanted = min(wanted, offer.context - ask.prompt_tokens_likely)
+    return max(1, wanted)
+
+
+def _dropped(ask: Ask, offer: Offer) -> tuple[str, ...]:
+    """What is removed before this endpoint is called. A tier's name goes to that tier only: an
+    ordinary endpoint would serve it, at a price that nobody held."""
+    sent = ask.request.params
+    dropped: tuple[str, ...] = ()
+    if offer.unsupported and not sent.isdisjoint(offer.unsupported):
+        dropped = tuple(sorted(sent & offer.unsupported))
+    if ask.tier in TIERS and offer.tier is None:
+        dropped += ("service_tier",)
+    return dropped

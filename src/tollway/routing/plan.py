@@ -1,0 +1,192 @@
+"""Plan: which endpoints are tried for a request, in which order, and what that can cost.
+
+Pure: offers, health, time and randomness come in, a `Plan` goes out. Not here: looking slugs up
+(`lookup`, `offers`), calling (`flow`). Every endpoint offered ends up exactly once, as an attempt
+or as a drop with its reason. docs/routing.md tells the same story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+
+from ..canon import Fault, Request
+from ..money import charge_nano
+from .ceilings import attempt
+from .entries import Attempt, Drop, DropReason, Offer, Plan, Policy
+from .filters import Ask, Resolve, active, ask_of, explicit, named, tier_only
+from .health import Health
+from .params import SOFT
+from .ranking import ranked
+from .refusal import refusal
+from .slugs import parse_slug, sort_of
+
+__all__ = ["after", "plan", "refusal"]
+
+
+def plan(
+    request: Request,
+    offers: Mapping[str, Sequence[Offer]],
+    health: Health,
+    policy: Policy,
+    *,
+    now_s: float,
+    random: Random,
+    resolve_provider: Resolve = str.lower,
+) -> Plan:
+    """Decide the attempts. `offers` maps each requested slug, routing variants included, to its
+    offers in the order to try (`Index.offers`); an empty sequence is a model nobody knows.
+
+    Never raises: a plan without attempts is turned into the caller's error by `refusal`.
+    """
+    ask = ask_of(request, policy, now_s, resolve_provider)
+    wishes = request.preferences
+    drops: list[Drop] = []
+    groups: list[tuple[str | None, list[Offer]]] = []
+    for slug, candidates in offers.items():
+        if not candidates:
+            drops.append(Drop("model_not_found", slug))
+            continue
+        variants = parse_slug(slug)[1] if ":" in slug else ()
+        kept = _sifted(ask, candidates, variants, drops)
+        if kept:
+            groups.append((_sort(ask, variants), kept))
+    if wishes.partition == "none" and len(groups) > 1:
+        groups = [(groups[0][0], [offer for _, kept in groups for offer in kept])]
+    attempts: list[Attempt] = []
+    for sort, kept in groups:
+        order = ranked(ask, kept, sort, health, random)
+        _take(ask, order, policy, attempts, drops)
+    return Plan(
+        requested=request.models,
+        attempts=tuple(attempts),
+        drops=tuple(drops),
+        wanted_nano=_ceiling(attempts, policy, least=False),
+        least_nano=_ceiling(attempts, policy, least=True),
+        strategy="fallback" if len(offers) > 1 else "direct",
+    )
+
+
+def after(plan: Plan, index: int, fault: Fault) -> int | None:
+    """The attempt that follows attempt `index`, which failed with `fault`; None = give up.
+
+    A fault of the request itself is not shown to further endpoints of the same model, but another
+    model may take the request (reference 2.3: any error moves on).
+    """
+    failed = plan.attempts[index]
+    for n in range(index + 1, len(plan.attempts)):
+        candidate = plan.attempts[n]
+        if fault.retry in ("elsewhere", "cool") or candidate.model.id != failed.model.id:
+            return n
+        if fault.retry == "larger" and _window(candidate) > _window(failed):
+            return n
+    return None
+
+
+# ---- what may serve ------------------------------------------------------------------------------
+
+
+def _sifted(
+    ask: Ask, candidates: Sequence[Offer], variants: tuple[str, ...], drops: list[Drop]
+) -> list[Offer]:
+    """The candidates no filter drops; what is dropped is added to `drops`."""
+    filters = active(ask, variants)
+    kept: list[Offer] = []
+    for offer in candidates:
+        reason = offer.standing
+        if reason is None:
+            for dropped_by in filters:
+                reason = dropped_by(offer)
+                if reason is not None:
+                    break
+            else:
+                kept.append(offer)
+                continue
+        drops.append(_drop(reason, offer))
+    if not kept:
+        return kept
+    only = tier_only(ask)
+    if only and any(offer.tier == only and offer.standing is None for offer in candidates):
+        kept = _keep_if(kept, lambda o: o.tier == only, "service_tier", drops)
+    if any(offer.endpoint.free_trial for offer in kept):
+        kept = _trials_last(ask, kept, drops)
+    for group in SOFT:
+        sent = ask.request.params & group
+        if sent:
+            kept = _supporting(kept, sent, drops)
+    return kept
+
+
+def _trials_last(ask: Ask, kept: list[Offer], drops: list[Drop]) -> list[Offer]:
+    """A trial costs nothing and promises nothing: it serves only who named it or has no other."""
+    wishes = ask.request.preferences
+    wanted = [o for o in kept if not o.endpoint.free_trial or explicit(o, wishes, ask)]
+    if not wanted:
+        return kept
+    return _keep_if(kept, wanted.__contains__, "free_trial", drops)
+
+
+def _supporting(kept: list[Offer], sent: frozenset[str], drops: list[Drop]) -> list[Offer]:
+    """Those that support what was sent, if any does; else all, and the parameter is dropped."""
+    supporting = [offer for offer in kept if sent.isdisjoint(offer.unsupported)]
+    if not supporting or len(supporting) == len(kept):
+        return kept
+    return _keep_if(kept, lambda o: sent.isdisjoint(o.unsupported), "require_parameters", drops)
+
+
+def _keep_if(
+    kept: list[Offer], wanted: Callable[[Offer], bool], reason: DropReason, drops: list[Drop]
+) -> list[Offer]:
+    drops.extend(_drop(reason, offer) for offer in kept if not wanted(offer))
+    return [offer for offer in kept if wanted(offer)]
+
+
+# ---- how many are tried --------------------------------------------------------------------------
+
+
+def _take(
+    ask: Ask, order: list[Offer], policy: Policy, attempts: list[Attempt], drops: list[Drop]
+) -> None:
+    """Move offers, best first, into attempts until their model has had its share."""
+    fallbacks, most = ask.request.preferences.allow_fallbacks, policy.attempts_per_model
+    taken: dict[str, int] = {}
+    for n, offer in enumerate(order):
+        model = offer.model.id
+        if not fallbacks and not (named(offer, ask.order) if ask.order else n == 0):
+            drops.append(_drop("fallbacks_off", offer))
+        elif taken.get(model, 0) >= most:
+            drops.append(_drop("attempts_limit", offer))
+        else:
+            taken[model] = taken.get(model, 0) + 1
+            attempts.append(attempt(ask, offer, policy))
+
+
+def _ceiling(attempts: list[Attempt], policy: Policy, *, least: bool) -> int:
+    """The dearest attempt, in nano-USD with margin; 0 when there is none."""
+    dearest_pico = 0
+    for a in attempts:
+        tokens = a.output_tokens_least if least else a.output_tokens_wanted
+        dearest_pico = max(dearest_pico, a.fixed_pico + tokens * a.output_pico)
+    return charge_nano(dearest_pico, policy.margin_ppm)
+
+
+def _sort(ask: Ask, variants: tuple[str, ...]) -> str | None:
+    """Flex is asked for to save money and priority to save time, so they bring their own sort."""
+    sort = sort_of(ask.request.preferences, variants)
+    return sort if sort is not None or ask.tier is None else _TIER_SORTS.get(ask.tier)
+
+
+_TIER_SORTS = {
+    "flex": "price",
+    "priority": "throughput",
+    "fast": "throughput",
+    "ultrafast": "throughput",
+}
+
+
+def _drop(reason: DropReason, offer: Offer) -> Drop:
+    return Drop(reason, offer.model.id, offer.provider.id, offer.endpoint.tag)
+
+
+def _window(attempt: Attempt) -> int:
+    return attempt.endpoint.context_length or attempt.model.context_length or 0

@@ -1,0 +1,123 @@
+"""Ranking: in which order the endpoints that may serve are tried. One function per sort.
+
+Not here: dropping (`filters`). A place is decided by, in this order: the caller's `order`, the
+tier asked for, health, the caller's soft cut-offs, and then the sort, which by default is a draw
+weighted by 1/price² (reference 2.5). Explicit `order` beats health: who names a provider first
+gets it first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import inf, log
+from random import Random
+
+from .entries import Offer
+from .filters import TIERS, Ask
+from .health import Health
+
+Strategy = Callable[[Offer, Health, float, Random], float]
+"""(offer, health, now_s, random) → a number; smaller is tried earlier."""
+
+
+def ranked(
+    ask: Ask, kept: Sequence[Offer], sort: str | None, health: Health, random: Random
+) -> list[Offer]:
+    """All of `kept`, best first."""
+    if len(kept) == 1:
+        return list(kept)
+    now_s, value = ask.now_s, STRATEGIES[sort]
+    place = _placing(ask, health)
+    keyed = [
+        (place(offer) if place else 0, value(offer, health, now_s, random), offer.typical_pico, n)
+        for n, offer in enumerate(kept)
+    ]
+    keyed.sort()
+    return [kept[key[3]] for key in keyed]
+
+
+def by_weight(offer: Offer, health: Health, now_s: float, random: Random) -> float:
+    """A draw without replacement with weights 1/price²: an exponential variate of rate 1/price².
+    The smallest of several comes from each with a chance in proportion to its weight (Efraimidis
+    and Spirakis 2006), and so on for the places behind it. Free endpoints come first, shuffled.
+    """
+    price = offer.typical_pico
+    if price == 0:
+        return -random.random()
+    return -log(1.0 - random.random()) * price * price
+
+
+def by_price(offer: Offer, health: Health, now_s: float, random: Random) -> float:
+    return offer.typical_pico
+
+
+def by_throughput(offer: Offer, health: Health, now_s: float, random: Random) -> float:
+    """Median output tokens per second, the most first, unknown last."""
+    median = health.throughput(offer.endpoint.key, now_s)
+    return inf if median is None else -median["p50"]
+
+
+def by_latency(offer: Offer, health: Health, now_s: float, random: Random) -> float:
+    """Median seconds to the first token, unknown last."""
+    median = health.latency(offer.endpoint.key, now_s)
+    return inf if median is None else median["p50"]
+
+
+def by_success(offer: Offer, health: Health, now_s: float, random: Random) -> float:
+    """`exacto`: the share of recent calls that were answered well, unknown last."""
+    share = health.success(offer.endpoint.key, now_s)
+    return inf if share is None else -share
+
+
+STRATEGIES: Mapping[str | None, Strategy] = {
+    None: by_weight,
+    "price": by_price,
+    "throughput": by_throughput,
+    "latency": by_latency,
+    "exacto": by_success,
+}
+
+
+def _placing(ask: Ask, health: Health) -> Callable[[Offer], int] | None:
+    """The part of a place that comes before the sort, as one number; None when it is the same for
+    all, as it is for a plain request while everything is well."""
+    wishes, now_s = ask.request.preferences, ask.now_s
+    order, tiers = ask.order, TIERS.get(ask.tier or "", ())
+    cutoffs = bool(wishes.preferred_min_throughput or wishes.preferred_max_latency)
+    troubled = health.troubled(now_s)
+    if not (order or tiers or cutoffs or troubled):
+        return None
+
+    def place(offer: Offer) -> int:
+        listed = _position(offer, order) if order else 0
+        tier = tiers.index(offer.tier) if offer.tier in tiers else len(tiers)
+        sick = health.rank(offer.endpoint.key, offer.provider.id, now_s) if troubled else 0
+        missed = _missed(offer, ask, health) if cutoffs else 0
+        return ((listed * 8 + tier) * 8 + sick) * 8 + missed
+
+    return place
+
+
+def _position(offer: Offer, order: tuple[str, ...]) -> int:
+    for n, name in enumerate(order):
+        if name in (offer.endpoint.tag, offer.provider.id):
+            return n
+    return len(order)
+
+
+def _missed(offer: Offer, ask: Ask, health: Health) -> int:
+    """0: every cut-off is kept; 1: nothing is known; 2: at least one is missed."""
+    wishes, key = ask.request.preferences, offer.endpoint.key
+    known = True
+    for cutoffs, measured, sign in (
+        (wishes.preferred_min_throughput, health.throughput, 1),
+        (wishes.preferred_max_latency, health.latency, -1),
+    ):
+        if not cutoffs:
+            continue
+        figures = measured(key, ask.now_s)
+        if figures is None:
+            known = False
+        elif any(sign * figures.get(name, cut) < sign * cut for name, cut in cutoffs.items()):
+            return 2
+    return 0 if known else 1
