@@ -1,0 +1,161 @@
+-- What the ledger asks of SQLite. Rows travel as JSON arrays, a table at a time; the order of
+-- columns is the order of fields in rows.py and entries.Generation.
+
+-- name: load
+-- Everything a batch touches, as one row of four JSON arrays: holds by id, the accounts of the
+-- workspaces and the budgets of the keys of commands and holds, transfers by id.
+WITH
+  found AS MATERIALIZED (
+    SELECT hold.* FROM json_each(:holds) AS wanted CROSS JOIN hold ON hold.id = wanted.value),
+  spaces AS (SELECT value FROM json_each(:workspaces) UNION SELECT workspace FROM found),
+  keys AS (SELECT value FROM json_each(:keys) UNION SELECT key_id FROM found)
+SELECT
+  (SELECT json_group_array(json_array(
+      id, workspace, key_id, provider, amount_nano, at_ms, day, deadline_ms, epoch, state,
+      progress_charge_nano, progress_cost_nano, charged_nano, lost_nano, ended_ms, reason))
+    FROM found),
+  (SELECT json_group_array(json_array(workspace, kind, posted, held))
+    FROM account WHERE workspace IN spaces),
+  (SELECT json_group_array(json_array(
+      key_id, limit_nano, reset, day, held_nano, usage_nano, usage_day_nano, usage_week_nano,
+      usage_month_nano))
+    FROM budget WHERE key_id IN keys),
+  (SELECT json_group_array(json_array(
+      id, workspace, source, target, nano, reason, hold_id, at_ms))
+    FROM transfer WHERE id IN (SELECT value FROM json_each(:transfers)));
+
+-- name: save_holds
+-- New holds, and the new state of old ones.
+INSERT INTO hold (
+  id, workspace, key_id, provider, amount_nano, at_ms, day, deadline_ms, epoch, state,
+  progress_charge_nano, progress_cost_nano, charged_nano, lost_nano, ended_ms, reason)
+SELECT
+  value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7,
+  value->>8, value->>9, value->>10, value->>11, value->>12, value->>13, value->>14, value->>15
+FROM jsonb_each(?) WHERE true
+ON CONFLICT (id) DO UPDATE SET
+  state = excluded.state,
+  progress_charge_nano = excluded.progress_charge_nano,
+  progress_cost_nano = excluded.progress_cost_nano,
+  charged_nano = excluded.charged_nano,
+  lost_nano = excluded.lost_nano,
+  ended_ms = excluded.ended_ms,
+  reason = excluded.reason;
+
+-- name: save_accounts
+INSERT INTO account (workspace, kind, posted, held)
+SELECT value->>0, value->>1, value->>2, value->>3 FROM jsonb_each(?) WHERE true
+ON CONFLICT (workspace, kind) DO UPDATE SET posted = excluded.posted, held = excluded.held;
+
+-- name: save_budgets
+INSERT INTO budget (
+  key_id, limit_nano, reset, day, held_nano, usage_nano, usage_day_nano, usage_week_nano,
+  usage_month_nano)
+SELECT
+  value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7,
+  value->>8
+FROM jsonb_each(?) WHERE true
+ON CONFLICT (key_id) DO UPDATE SET
+  limit_nano = excluded.limit_nano,
+  reset = excluded.reset,
+  day = excluded.day,
+  held_nano = excluded.held_nano,
+  usage_nano = excluded.usage_nano,
+  usage_day_nano = excluded.usage_day_nano,
+  usage_week_nano = excluded.usage_week_nano,
+  usage_month_nano = excluded.usage_month_nano;
+
+-- name: add_transfers
+INSERT INTO transfer (id, workspace, source, target, nano, reason, hold_id, at_ms)
+SELECT
+  value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7
+FROM jsonb_each(?);
+
+-- name: add_generations
+INSERT INTO generation (
+  id, at_ms, workspace, key_id, model, provider, endpoint, status, charge_nano, prompt_tokens,
+  completion_tokens, reasoning_tokens, cached_tokens, estimated, streamed, finish_reason,
+  latency_ms, duration_ms, price_version, detail)
+SELECT
+  value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7,
+  value->>8, value->>9, value->>10, value->>11, value->>12, value->>13, value->>14, value->>15,
+  value->>16, value->>17, value->>18, value->>19
+FROM jsonb_each(?);
+
+-- name: add_rollups
+INSERT INTO rollup (
+  workspace, day, key_id, model, endpoint, provider, requests, prompt_tokens,
+  completion_tokens, reasoning_tokens, cached_tokens, charge_nano)
+SELECT
+  value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7,
+  value->>8, value->>9, value->>10, value->>11
+FROM jsonb_each(?) WHERE true
+ON CONFLICT (workspace, day, key_id, model, endpoint, provider) DO UPDATE SET
+  requests = requests + excluded.requests,
+  prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+  completion_tokens = completion_tokens + excluded.completion_tokens,
+  reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens,
+  cached_tokens = cached_tokens + excluded.cached_tokens,
+  charge_nano = charge_nano + excluded.charge_nano;
+
+-- name: next_epoch
+-- A new life of the server: every open hold of an earlier one is nobody's.
+UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = 'epoch'
+RETURNING CAST(value AS INTEGER);
+
+-- name: dead_holds
+-- Open holds of earlier lives.
+SELECT id FROM hold WHERE state = 'open' AND epoch < ?;
+
+-- name: late_holds
+-- Open holds past their deadline.
+SELECT id FROM hold WHERE state = 'open' AND deadline_ms < ?;
+
+-- name: held_by_day
+-- What a key's open holds reserve, by the day they count on.
+SELECT day, sum(amount_nano) FROM hold WHERE state = 'open' AND key_id = ? GROUP BY day;
+
+-- name: budget
+SELECT
+  key_id, limit_nano, reset, day, held_nano, usage_nano, usage_day_nano, usage_week_nano,
+  usage_month_nano
+FROM budget WHERE key_id = ?;
+
+-- name: budgets
+SELECT
+  key_id, limit_nano, reset, day, held_nano, usage_nano, usage_day_nano, usage_week_nano,
+  usage_month_nano
+FROM budget;
+
+-- name: balance
+SELECT posted, held FROM account WHERE workspace = ? AND kind = 'wallet';
+
+-- name: posted
+-- Balance of every account of a workspace.
+SELECT kind, posted FROM account WHERE workspace = ?;
+
+-- name: posted_everywhere
+-- Balances by kind over all workspaces.
+SELECT kind, sum(posted) FROM account GROUP BY kind;
+
+-- name: generation
+SELECT
+  id, at_ms, workspace, key_id, model, provider, endpoint, status, charge_nano, prompt_tokens,
+  completion_tokens, reasoning_tokens, cached_tokens, estimated, streamed, finish_reason,
+  latency_ms, duration_ms, price_version, detail
+FROM generation WHERE id = ? AND workspace = ?;
+
+-- name: activity
+-- Completed days of one workspace or (NULL) all, of one key or (NULL) all, newest first.
+SELECT
+  day, model, endpoint, provider, sum(requests), sum(prompt_tokens), sum(completion_tokens),
+  sum(reasoning_tokens), sum(cached_tokens), sum(charge_nano)
+FROM rollup
+WHERE day BETWEEN :first AND :last
+  AND (:workspace IS NULL OR workspace = :workspace)
+  AND (:key_id IS NULL OR key_id = :key_id)
+GROUP BY day, model, endpoint, provider
+ORDER BY day DESC, model, endpoint, provider;
+
+-- name: open_holds
+SELECT count(*) FROM hold WHERE state = 'open';
