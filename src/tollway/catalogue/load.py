@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import tempfile
 from hashlib import blake2b
 from pathlib import Path
 
@@ -146,13 +145,10 @@ def _unpacked(place: Path, digest: bytes) -> Catalogue | None:
 def _write(place: Path, packed: bytes) -> None:
     """Whole or not at all: a reader never sees half a snapshot. Raises OSError."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=place.parent, prefix=".snapshot-")
+    temporary = place.with_name(f".{SNAPSHOT}-{os.urandom(8).hex()}")
     try:
-        os.fchmod(handle, 0o644)  # facts are public; mkstemp makes them private
-        with os.fdopen(handle, "wb") as file:
-            file.write(packed)
-        Path(temporary).replace(place)
+        temporary.write_bytes(packed)
+        temporary.replace(place)
     except OSError:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
+        temporary.unlink(missing_ok=True)
         raise
