@@ -21,7 +21,7 @@ SELECT
       usage_month_nano))
     FROM budget WHERE key_id IN keys),
   (SELECT json_group_array(json_array(
-      id, workspace, source, target, nano, reason, hold_id, at_ms))
+      id, workspace, source, target, nano, reason, provider, hold_id, at_ms))
     FROM transfer WHERE id IN (SELECT value FROM json_each(:transfers)));
 
 -- name: save_holds
@@ -66,9 +66,10 @@ ON CONFLICT (key_id) DO UPDATE SET
   usage_month_nano = excluded.usage_month_nano;
 
 -- name: add_transfers
-INSERT INTO transfer (id, workspace, source, target, nano, reason, hold_id, at_ms)
+INSERT INTO transfer (id, workspace, source, target, nano, reason, provider, hold_id, at_ms)
 SELECT
-  value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7
+  value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7,
+  value->>8
 FROM jsonb_each(?);
 
 -- name: add_generations

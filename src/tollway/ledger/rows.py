@@ -89,12 +89,15 @@ class HoldRow(msgspec.Struct, array_like=True):
 
 
 class TransferRow(msgspec.Struct, array_like=True):
-    id: str
+    """Either a command's own, under its id, or one of those that end a hold, under the hold's."""
+
+    id: str | None
     workspace: str
     source: str
     target: str
     nano: int
     reason: str
+    provider: str
     hold_id: str | None
     at_ms: int
 

@@ -46,9 +46,6 @@ from .rows import (
 )
 from .windows import day_of, window
 
-HOLD_PREFIX = "hold/"
-"""Ids of the transfers that end holds begin with this; no other transfer's may."""
-
 
 class LedgerError(Exception):
     """A command that the books refuse; it had no effect."""
@@ -100,7 +97,7 @@ class Desk:
         self.holds = {row.id: row for row in holds}
         self.accounts = {(row.workspace, row.kind): row for row in accounts}
         self.budgets = {row.key_id: row for row in budgets}
-        self.transfers = {row.id: row for row in transfers}
+        self.transfers = {row.id: row for row in transfers if row.id is not None}
         self.changed_holds: dict[str, HoldRow] = {}
         self.changed_accounts: dict[tuple[str, str], Account] = {}
         self.changed_budgets: dict[str, Budget] = {}
@@ -291,11 +288,11 @@ def _end(
     lost = charge - paid
     wallet.held -= hold.amount_nano
     desk.changed_accounts[hold.workspace, WALLET] = wallet
-    _move(desk, hold, "charge", WALLET, REVENUE, paid, reason, at_ms)
-    _move(desk, hold, "overrun", LOSS, REVENUE, lost, reason, at_ms)
-    _move(desk, hold, "cost", REVENUE, PAYABLE, cost, provider, at_ms)
-    for n, owed in enumerate(platform_costs):
-        _move(desk, hold, f"platform/{n}", LOSS, UNRECONCILED, owed.nano, owed.provider, at_ms)
+    _move(desk, hold, WALLET, REVENUE, paid, "charge", provider, at_ms)
+    _move(desk, hold, LOSS, REVENUE, lost, "overrun", provider, at_ms)
+    _move(desk, hold, REVENUE, PAYABLE, cost, "cost", provider, at_ms)
+    for owed in platform_costs:
+        _move(desk, hold, LOSS, UNRECONCILED, owed.nano, "possible cost", owed.provider, at_ms)
 
     _count_against_key(desk, hold, charge)
     hold.state, hold.reason, hold.ended_ms = state, reason, at_ms
@@ -346,6 +343,7 @@ def _transfer(desk: Desk, command: Transfer) -> bool:
         command.target,
         command.nano,
         command.reason,
+        "",
         None,
         command.at_ms,
     )
@@ -364,10 +362,6 @@ def _transfer(desk: Desk, command: Transfer) -> bool:
         raise BadCommand(f"transfer {command.id} moves nothing")
     if not {command.source, command.target} <= ACCOUNTS:
         raise BadCommand(f"transfer {command.id}: no such account")
-    if command.id.startswith(HOLD_PREFIX):
-        raise BadCommand(
-            f"transfer {command.id}: ids beginning with {HOLD_PREFIX} are the ledger's"
-        )
     source = desk.account(command.workspace, command.source)
     target = desk.account(command.workspace, command.target)
     if source.kind == WALLET and source.available < command.nano:
@@ -448,27 +442,18 @@ def _bare(
 def _move(
     desk: Desk,
     hold: HoldRow,
-    what: str,
     source: str,
     target: str,
     nano: int,
     reason: str,
+    provider: str,
     at_ms: int,
 ) -> None:
     if nano:
-        _book(
-            desk,
-            TransferRow(
-                f"{HOLD_PREFIX}{hold.id}/{what}",
-                hold.workspace,
-                source,
-                target,
-                nano,
-                reason,
-                hold.id,
-                at_ms,
-            ),
+        moved = TransferRow(
+            None, hold.workspace, source, target, nano, reason, provider, hold.id, at_ms
         )
+        _book(desk, moved)
 
 
 def _book(desk: Desk, row: TransferRow) -> None:

@@ -21,19 +21,24 @@ CREATE TABLE account (
   CONSTRAINT only_wallets_are_held CHECK (kind = 'wallet' OR held = 0)
 ) STRICT, WITHOUT ROWID;
 
--- Every movement of money, in the order it was booked. Corrections are new rows.
+-- Every movement of money, in the order it was booked. Corrections are new rows. What ends a hold
+-- is named by the hold and needs no id of its own: a hold ends once.
 CREATE TABLE transfer (
   seq INTEGER PRIMARY KEY,
-  id TEXT NOT NULL UNIQUE,
+  id TEXT,
   workspace TEXT NOT NULL,
   source TEXT NOT NULL,
   target TEXT NOT NULL,
   nano INTEGER NOT NULL CHECK (nano > 0),
   reason TEXT NOT NULL,
+  provider TEXT NOT NULL,
   hold_id TEXT,
   at_ms INTEGER NOT NULL,
-  CHECK (source <> target)
+  CHECK (source <> target),
+  CHECK ((id IS NULL) <> (hold_id IS NULL))
 ) STRICT;
+
+CREATE UNIQUE INDEX transfer_id ON transfer (id) WHERE id IS NOT NULL;
 
 CREATE TRIGGER transfer_is_never_updated BEFORE UPDATE ON transfer
 BEGIN SELECT RAISE(ABORT, 'transfers are append-only'); END;
