@@ -15,8 +15,10 @@ from ..ledger.rows import CLEARING, WALLET
 from ..ledger.sqlite import Ledger
 from ..store.queries import load_queries
 from ..store.sqlite import Store
+from . import workspaces
 from .keyformat import key_text
 from .keys import DEFAULT_WORKSPACE, NewKey, insert
+from .workspaces import Workspace
 
 GRANT_ID = "grant-first-run"
 _DONE = "first_run_ms"
@@ -57,8 +59,7 @@ async def ensure_default(
 
 
 def _make_workspace(connection: apsw.Connection, now_ms: int) -> None:
-    values = {"id": DEFAULT_WORKSPACE, "name": "Default", "created_ms": now_ms}
-    connection.execute(_SQL["workspace_insert"], values)
+    workspaces.make(connection, Workspace(DEFAULT_WORKSPACE, "Default", now_ms))
 
 
 def _make_first_key(connection: apsw.Connection, pepper: bytes, text: str, now_ms: int) -> bool:

@@ -13,16 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import secrets
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from .. import errors
 from ..store.sqlite import Store
 from . import keys
 from .keyformat import PREFIX, key_digest, looks_like_key
 from .keys import KeyRecord
-from .pepper import PEPPER_BYTES, load_pepper
 
 LAST_USED_EVERY_S = 60.0
 """How stale `last_used_at` may be: a write per minute and key, not per request."""
@@ -58,16 +55,6 @@ class KeyRing:
         self._unsaved: set[str] = set()
         self._unknown: dict[bytes, float] = {}
         self._lookups: dict[bytes, asyncio.Task[KeyRecord | None]] = {}
-
-    @classmethod
-    async def open(cls, store: Store, home: Path, clock: Callable[[], float]) -> KeyRing:
-        """The keys of a home folder, loaded; its pepper is made at the first start.
-
-        Raises BrokenPepper, OSError, Unavailable.
-        """
-        ring = cls(store, load_pepper(home, secrets.token_bytes(PEPPER_BYTES)), clock)
-        await ring.refresh()
-        return ring
 
     @property
     def loaded(self) -> bool:

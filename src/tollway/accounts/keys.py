@@ -20,13 +20,14 @@ import apsw
 import msgspec
 
 from .. import errors
+from ..ledger.budgets import set_budget
 from ..ledger.entries import Reset
 from ..store.queries import load_queries
 from ..store.sqlite import Store
+from . import workspaces
 from .keyformat import key_digest, key_hash, key_label, key_text
-from .limits import put_limit
 
-DEFAULT_WORKSPACE = "default"
+DEFAULT_WORKSPACE = workspaces.DEFAULT
 PAGE_KEYS = 100
 """Keys per page of a list, as the API contract has it."""
 NAME_LENGTH_MAX = 256
@@ -147,7 +148,7 @@ def insert(
     connection: apsw.Connection, pepper: bytes, new: NewKey, text: str, now_ms: int
 ) -> KeyRecord:
     _check_name(new.name)
-    require_workspace(connection, new.workspace_id)
+    workspaces.require(connection, new.workspace_id)
     digest = key_digest(pepper, text)
     hash_ = key_hash(digest)
     connection.execute(
@@ -166,7 +167,7 @@ def insert(
             "external_user": new.external_user,
         },
     )
-    put_limit(connection, hash_, new.limit_nano, new.limit_reset, now_ms)
+    set_budget(connection, hash_, limit_nano=new.limit_nano, reset=new.limit_reset, now_ms=now_ms)
     return by_hash(connection, hash_)
 
 
@@ -180,7 +181,7 @@ def update(connection: apsw.Connection, key_id: str, change: KeyChange, now_ms: 
     new = msgspec.structs.replace(old, **changed)
     _check_name(new.name)
     if new.workspace_id != old.workspace_id:
-        require_workspace(connection, new.workspace_id)
+        workspaces.require(connection, new.workspace_id)
     connection.execute(
         _SQL["key_update"],
         {
@@ -193,7 +194,9 @@ def update(connection: apsw.Connection, key_id: str, change: KeyChange, now_ms: 
         },
     )
     if changed.keys() & {"limit_nano", "limit_reset"}:
-        put_limit(connection, key_id, new.limit_nano, new.limit_reset, now_ms)
+        set_budget(
+            connection, key_id, limit_nano=new.limit_nano, reset=new.limit_reset, now_ms=now_ms
+        )
     return by_hash(connection, key_id)
 
 
@@ -239,7 +242,7 @@ def by_digest(connection: apsw.Connection, digest: bytes) -> KeyRecord | None:
 
 
 def of_workspace(connection: apsw.Connection, values: Mapping[str, Any]) -> list[KeyRecord]:
-    require_workspace(connection, values["workspace_id"])
+    workspaces.require(connection, values["workspace_id"])
     return [record for _, record in _records(connection, "keys_of_workspace", values)]
 
 
@@ -255,9 +258,9 @@ def revision(connection: apsw.Connection) -> int:
     raise errors.store_unavailable()
 
 
-def require_workspace(connection: apsw.Connection, workspace_id: str) -> None:
-    if not connection.execute(_SQL["workspace_exists"], {"id": workspace_id}).fetchall():
-        raise errors.not_found(f"The workspace {workspace_id!r}")
+def created_by(connection: apsw.Connection, user_id: str) -> list[str]:
+    """Ids of the keys that a user created."""
+    return [key_id for (key_id,) in connection.execute(_SQL["keys_of_creator"], {"id": user_id})]
 
 
 def _records(

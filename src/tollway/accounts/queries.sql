@@ -57,6 +57,9 @@ DELETE FROM key WHERE hash = :hash;
 UPDATE key SET last_used_ms = :at_ms
 WHERE hash = :hash AND (last_used_ms IS NULL OR last_used_ms < :at_ms);
 
+-- name: keys_of_creator
+SELECT hash FROM key WHERE creator_user_id = :id ORDER BY created_ms, hash;
+
 -- name: workspace_exists
 SELECT 1 FROM workspace WHERE id = :id;
 
@@ -73,23 +76,3 @@ SELECT value FROM setting WHERE name = :name;
 -- name: setting_put
 INSERT INTO setting (name, value) VALUES (:name, :value)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value;
-
--- name: budget_get
--- Columns in the order of ledger.rows.Budget.
-SELECT limit_nano, reset, day, held_nano, usage_nano, usage_day_nano, usage_week_nano,
-       usage_month_nano
-FROM budget WHERE key_id = :key_id;
-
--- name: budget_put
-INSERT INTO budget (key_id, limit_nano, reset, day, held_nano, usage_nano, usage_day_nano,
-                    usage_week_nano, usage_month_nano)
-VALUES (:key_id, :limit_nano, :reset, :day, :held_nano, :usage_nano, :usage_day_nano,
-        :usage_week_nano, :usage_month_nano)
-ON CONFLICT (key_id) DO UPDATE SET
-  limit_nano = excluded.limit_nano, reset = excluded.reset, day = excluded.day,
-  held_nano = excluded.held_nano, usage_nano = excluded.usage_nano,
-  usage_day_nano = excluded.usage_day_nano, usage_week_nano = excluded.usage_week_nano,
-  usage_month_nano = excluded.usage_month_nano;
-
--- name: open_holds_of_key
-SELECT amount_nano, day FROM hold WHERE state = 'open' AND key_id = :key_id;

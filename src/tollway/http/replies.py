@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -30,7 +31,8 @@ JSON = "application/json"
 _encode = msgspec.json.Encoder().encode
 
 EXPOSED_HEADERS = (
-    "X-Generation-Id, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+    "X-Generation-Id, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, "
+    "X-Tollway-Output-Limit"
 )
 CORS_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"access-control-allow-origin", b"*"),
@@ -65,6 +67,14 @@ def error_headers(error: errors.TollwayError) -> dict[str, str]:
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     return headers
+
+
+def iso(at_ms: int | None) -> str | None:
+    """Unix milliseconds as ISO 8601 in UTC: `2026-11-22T19:06:54.123Z`."""
+    if at_ms is None:
+        return None
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def is_preflight(scope: Scope) -> bool:

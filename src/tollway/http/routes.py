@@ -77,7 +77,9 @@ _MODALITIES = Param(
     "output_modalities", "Comma list of what the model can produce, or `all`. Default `text`."
 )
 _OFFSET = Param("offset", "Rows to skip. Default 0.", "integer")
-_LIMIT = Param("limit", "Rows to return, 1 to 1000. Default 500.", "integer")
+_LIMIT = Param(
+    "limit", "Rows to return, 1 to 1000; 500 with `offset` alone. Default: all.", "integer"
+)
 _SORTS = (
     "most-popular",
     "newest",

@@ -7,7 +7,7 @@ there is none.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -269,8 +269,8 @@ class ErrorDetail(msgspec.Struct):
     code: int
     message: str
     error_type: str
-    metadata: dict[str, object]
-    availability: dict[str, object] | msgspec.UnsetType = msgspec.UNSET
+    metadata: dict[str, Any]
+    availability: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ErrorResponse(msgspec.Struct):
