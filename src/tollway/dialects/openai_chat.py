@@ -1,0 +1,47 @@
+"""The dialect of OpenAI's chat completions, as OpenRouter extends it.
+
+The registration: what other rooms call, each explained where it is written. Of the caller's side
+`parse_request`, `relay`, `render_error`; of the provider's side `render_request`, `parse_fault`,
+`parser`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import msgspec
+
+from ..canon import Request
+from ..errors import TollwayError
+from . import Head, Relay
+from .faults import parse_fault
+from .openai_chat_body import BodyRelay
+from .openai_chat_render import render_request
+from .openai_chat_request import parse_request
+from .openai_chat_stream import StreamRelay
+from .reasoning import wanted
+
+__all__ = [
+    "parse_fault",
+    "parse_request",
+    "relay",
+    "render_error",
+    "render_request",
+]
+
+
+def relay(
+    head: Head, outbound: str, quirks: Collection[str] = (), request: Request | None = None
+) -> Relay:
+    """From a provider that speaks `outbound` to a caller of this dialect. `request` is read for
+    `reasoning.exclude` only. Raises KeyError for a dialect that cannot be translated from."""
+    if outbound != "openai_chat":
+        raise KeyError(outbound)
+    hides = request is not None and wanted(request.fields).exclude
+    kind = StreamRelay if head.stream else BodyRelay
+    return kind(head, quirks, hides)
+
+
+def render_error(error: TollwayError) -> bytes:
+    """The body of an error answer."""
+    return msgspec.json.encode(error.body())

@@ -1,0 +1,208 @@
+"""Reading a provider's stream of chat completion chunks: framing, errors, usage, its end.
+
+What is made of the pieces is for the two readers on top of it: the relay that passes bytes on, and
+the parser that gives events. Rules: nothing raises for what a provider sends; the first thing that
+is wrong becomes `meter.fault` and ends the reading. An answer is complete when a finish reason was
+seen, or [DONE] after some content; a stream that stops without either broke off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import msgspec
+from msgspec import Raw
+
+from ..canon import Fault, FinishReason
+from . import Meter, faults
+from .openai_chat_answer import (
+    BAD_JSON,
+    KEPT_AT_END,
+    Choice,
+    choices_decoder,
+    fields_decoder,
+    finish_of,
+    is_given,
+    mended,
+)
+from .openai_usage import parse_usage
+from .sse import EventTooLarge, Framer
+
+STRAY_BYTES_MAX = 64 * 1024
+"""What is kept of a body that has no events in it, to say what it was instead."""
+
+
+class Reading:
+    """State of one stream. Subclasses say what happens to the choices of a chunk."""
+
+    def __init__(self, quirks: Collection[str] = ()) -> None:
+        self.meter = Meter()
+        self.quirks = quirks
+        self.finishes: dict[int, tuple[FinishReason, str | None]] = {}
+        """Choice to its finish reason; held back because some providers send two."""
+        self.at_end: dict[str, Raw] = {}
+        """Top-level fields for the last chunk."""
+        self._framer = Framer()
+        self._stray: bytearray | None = bytearray()
+        """The start of the body until its first event; None from then on."""
+
+    def _payloads(self, data: bytes) -> list[bytes]:
+        """Events completed by `data`; none once the reading is over."""
+        if self.meter.ended or self.meter.fault is not None:
+            return []
+        if self._stray is not None and len(self._stray) < STRAY_BYTES_MAX:
+            self._stray += data[:STRAY_BYTES_MAX]
+        try:
+            payloads = self._framer.feed(data)
+        except EventTooLarge as error:
+            self._fail(faults.broken(f"The provider's stream is broken: {error}."))
+            return []
+        if payloads:
+            self._stray = None
+        return payloads
+
+    def _last_payloads(self) -> list[bytes]:
+        if self.meter.ended or self.meter.fault is not None:
+            return []
+        payloads = self._framer.finish()
+        if payloads:
+            self._stray = None
+        return payloads
+
+    def _envelope(self, payload: bytes) -> dict[str, Raw] | None:
+        """The top level of one event; None when it was the end or a fault, which is noted."""
+        if payload.strip() == b"[DONE]":
+            self._done()
+            return None
+        try:
+            fields = fields_decoder.decode(payload)
+            if _may_be_error(fields):
+                fault = faults.error_inside(msgspec.json.decode(payload))
+                if fault is not None:
+                    self._fail(fault)
+                    return None
+        except BAD_JSON:
+            self._fail(faults.broken("The provider sent an event that is not JSON.", payload))
+            return None
+        self._look_at(fields)
+        return fields
+
+    def _choices(self, raw: Raw) -> tuple[list[Choice], Raw] | None:
+        """The typed choices of a chunk, and their JSON (mended where it had to be)."""
+        try:
+            return choices_decoder.decode(raw), raw
+        except BAD_JSON:
+            pass
+        try:
+            fixed = Raw(msgspec.json.encode(mended(raw)))
+            return choices_decoder.decode(fixed), fixed
+        except (*BAD_JSON, ValueError):
+            self._fail(faults.broken("The provider sent an event of unknown form.", bytes(raw)))
+            return None
+
+    def _note_choice(self, choice: Choice) -> bool:
+        """Take a choice's finish reason, usage and error out; False when it is a fault."""
+        if is_given(choice.error):
+            error = msgspec.json.decode(choice.error)
+            self._fail(faults.fault_in_answer({"error": error}))
+            return False
+        if is_given(choice.usage):
+            self._note_usage(choice.usage)
+        if choice.finish_reason:
+            reason = finish_of(choice.finish_reason)
+            self.meter.finish, self.meter.native_finish = reason, choice.finish_reason
+            if reason == "error":
+                self._fail(
+                    Fault(
+                        status=502,
+                        error_type="provider_unavailable",
+                        message="The provider broke its answer off.",
+                        provider_code=choice.finish_reason[:100],
+                    )
+                )
+                return False
+            self.finishes[choice.index] = reason, choice.finish_reason
+            self.meter.spoke = True
+        return True
+
+    def _done(self) -> None:
+        """[DONE], or the end of the body after a finish reason."""
+        usage = self.meter.usage
+        nothing = not self.finishes and not (usage and usage.completion_tokens)
+        if nothing and not self.meter.spoke:
+            self._fail(faults.broken("The provider ended its answer without having said anything."))
+            return
+        if not self.finishes:
+            self.finishes[0] = "stop", None
+            self.meter.finish = "stop"
+        self.meter.ended = self.meter.spoke = True
+
+    def _closed(self) -> None:
+        """The body has ended and its last event is read."""
+        if self.meter.ended or self.meter.fault is not None:
+            return
+        if self._stray is not None:
+            self._fail(_not_a_stream(bytes(self._stray)))
+        elif not self.finishes:
+            self._fail(faults.broken("The provider's stream broke off."))
+        else:
+            self._done()
+
+    def _fail(self, fault: Fault) -> None:
+        self.meter.fault = fault
+
+    def _look_at(self, fields: dict[str, Raw]) -> None:
+        meter = self.meter
+        if meter.upstream_id is None:
+            meter.upstream_id = _string(fields.get("id"))
+        tier = _string(fields.get("service_tier"))
+        if tier is not None:
+            meter.service_tier = tier
+        usage = fields.get("usage")
+        if is_given(usage):
+            self._note_usage(usage)
+        elif "x_groq" in fields:
+            inner = msgspec.json.decode(fields["x_groq"])
+            if isinstance(inner, dict) and inner.get("usage"):
+                self._note_usage(Raw(msgspec.json.encode(inner["usage"])))
+        for name in KEPT_AT_END:
+            if is_given(fields.get(name)):
+                self.at_end[name] = fields[name].copy()
+
+    def _note_usage(self, raw: Raw | None) -> None:
+        """The last report that makes sense wins: some providers count up in every chunk."""
+        if raw is None:
+            return
+        try:
+            usage = parse_usage(msgspec.json.decode(raw), self.quirks)
+        except BAD_JSON:
+            return
+        if usage is not None:
+            self.meter.usage = usage
+
+
+def _may_be_error(fields: dict[str, Raw]) -> bool:
+    if "choices" in fields:
+        return is_given(fields.get("error")) or "base_resp" in fields
+    return "error" in fields or "object" in fields or "type" in fields or "base_resp" in fields
+
+
+def _not_a_stream(body: bytes) -> Fault:
+    """What a body without a single event was."""
+    if not body.strip():
+        return faults.broken("The provider sent an empty answer.")
+    try:
+        decoded = msgspec.json.decode(body)
+    except BAD_JSON:
+        return faults.broken("The provider answered with something that is not a stream.", body)
+    fault = faults.error_inside(decoded) if isinstance(decoded, dict) else None
+    return fault or faults.broken("The provider answered whole where a stream was asked.", body)
+
+
+def _string(raw: Raw | None) -> str | None:
+    if raw is None or bytes(memoryview(raw)[:1]) != b'"':
+        return None
+    try:
+        return msgspec.json.decode(raw, type=str)[:200]
+    except BAD_JSON:
+        return None

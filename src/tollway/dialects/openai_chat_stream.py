@@ -1,0 +1,261 @@
+"""A provider's chat completion stream on its way to a caller of the same dialect.
+
+Not here: reading (openai_chat_reading), translation into events. Rules: the provider's choices
+pass as the bytes they came in; the chunk around them is ours. Most chunks of a stream differ only
+in `choices`, so the bytes before and after it are remembered: a chunk with the same ones needs no
+more than its choices decoded. A choice is written anew only where it must change: a finish reason
+is held back until the answer is complete, reasoning gets the contract's names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from ..errors import TollwayError
+from . import Bill, Head
+from .openai_chat_answer import (
+    BAD_JSON,
+    Choice,
+    Delta,
+    choices_decoder,
+    fields_decoder,
+    kept,
+    listed_decoder,
+    note,
+    opening,
+    reasoning_detail,
+)
+from .openai_chat_reading import Reading
+from .openai_usage import render_usage
+from .sse import DONE, escape_separators, event
+from .think_tags import ThinkTags
+
+CHUNK = "chat.completion.chunk"
+SKELETONS_MAX = 32
+"""A stream whose chunks keep differing around `choices` is not worth remembering."""
+
+
+class StreamRelay(Reading):
+    """See `dialects.Relay`."""
+
+    def __init__(
+        self, head: Head, quirks: Collection[str] = (), exclude_reasoning: bool = False
+    ) -> None:
+        super().__init__(quirks)
+        self._head = head
+        self._kept: dict[str, Raw] = {}
+        self._before = b"data: " + opening(head, CHUNK, {})
+        """Of every chunk to the caller, up to its choices; `_AFTER` follows them."""
+        self._prefix = self._suffix = b""
+        """Of the provider's chunks, as long as they repeat."""
+        self._skeletons = 0
+        self._hides = exclude_reasoning
+        self._tags: dict[int, ThinkTags] | None = {} if "think_tags_in_content" in quirks else None
+        self._plain = self._tags is None and not exclude_reasoning
+
+    def feed(self, data: bytes) -> bytes:
+        out: list[bytes] = []
+        meter, prefix, suffix = self.meter, self._prefix, self._suffix
+        cut, end = len(prefix), -len(suffix)
+        for payload in self._payloads(data):
+            if prefix and payload.startswith(prefix) and payload.endswith(suffix):
+                raw = payload[cut:end]
+                try:
+                    (choice,) = choices_decoder.decode(raw)
+                except (*BAD_JSON, ValueError):
+                    pass
+                else:
+                    delta = choice.delta
+                    if (
+                        delta is not None
+                        and choice.finish_reason is None
+                        and delta.content
+                        and delta.reasoning is None
+                        and delta.reasoning_content is None
+                        and delta.tool_calls is None
+                        and self._plain
+                        and b"\n" not in raw
+                        and not choice.error
+                    ):
+                        text = delta.content
+                        meter.text_bytes += len(text) if text.isascii() else len(text.encode())
+                        meter.spoke = True
+                        out += (self._before, raw, _AFTER)
+                        continue
+            self._chunk(payload, out)
+            if meter.fault is not None or meter.ended:
+                break
+            prefix, suffix = self._prefix, self._suffix
+            cut, end = len(prefix), -len(suffix)
+        return escape_separators(b"".join(out)) if out else b""
+
+    def finish(self) -> bytes:
+        out: list[bytes] = []
+        for payload in self._last_payloads():
+            self._chunk(payload, out)
+        self._closed()
+        return escape_separators(b"".join(out))
+
+    def ending(self, bill: Bill) -> bytes:
+        out: list[bytes] = []
+        for index, tags in (self._tags or {}).items():
+            for is_reasoning, text in tags.finish():
+                self._write(out, [_said(index, is_reasoning, text)])
+        for index in sorted(self.finishes):
+            reason, native = self.finishes[index]
+            choice = {
+                "index": index,
+                "delta": {},
+                "finish_reason": reason,
+                "native_finish_reason": native or reason,
+            }
+            self._write(out, [choice])
+        last = {**self._top([]), **self.at_end, "usage": render_usage(bill), **bill.extra}
+        out.append(event(msgspec.json.encode(last)))
+        return escape_separators(b"".join(out)) + DONE
+
+    def failure(self, error: TollwayError) -> bytes:
+        body = error.body()["error"]
+        choice = {
+            "index": 0,
+            "delta": {"role": "assistant", "content": ""},
+            "finish_reason": "error",
+            "native_finish_reason": "error",
+        }
+        return event(msgspec.json.encode({**self._top([choice]), "error": body}))
+
+    # ---- one chunk, the long way -----------------------------------------------------------------
+
+    def _chunk(self, payload: bytes, out: list[bytes]) -> None:
+        fields = self._envelope(payload)
+        if fields is None:
+            return
+        changed = kept(fields)
+        if changed and changed != self._kept:
+            self._kept.update((name, raw.copy()) for name, raw in changed.items())
+            self._before = b"data: " + opening(self._head, CHUNK, self._kept)
+        raw = fields.get("choices")
+        found = self._choices(raw) if raw is not None else None
+        if raw is None or found is None:
+            return
+        choices, mended = found
+        self._remember(payload, fields, raw)
+        rewritten: list[Any] = []
+        same = mended is raw and b"\n" not in payload
+        for choice, own in zip(choices, listed_decoder.decode(mended), strict=True):
+            if not self._note_choice(choice):
+                return
+            delta = choice.delta or choice.message
+            if delta is not None:
+                note(self.meter, delta)
+            pieces = self._pieces(choice, delta, own)
+            same = same and pieces == [own]
+            rewritten += pieces
+        if same and rewritten:
+            out += (self._before, bytes(raw), _AFTER)
+        else:
+            for piece in rewritten:
+                self._write(out, [piece])
+
+    def _pieces(self, choice: Choice, delta: Delta | None, own: dict[str, Any]) -> list[Any]:
+        """A choice as it goes to the caller: itself (the same object) when nothing changes, else
+        one or more choices in its place, or none."""
+        if delta is None:
+            return []
+        thought = delta.reasoning or delta.reasoning_content
+        thinks = delta.reasoning is not None or delta.reasoning_content is not None
+        unindexed = any(call.index is None for call in delta.tool_calls or ())
+        split = self._tags is not None and delta.content
+        details = delta.reasoning_details is not None
+        if not (thinks or details or unindexed or split or choice.finish_reason is not None):
+            return [own] if choice.delta is not None else []
+        said = fields_decoder.decode(own["delta" if choice.delta is not None else "message"])
+        whole: dict[str, Any] = dict(said)
+        whole.pop("reasoning_content", None)
+        if self._hides:
+            whole.pop("reasoning", None)
+            whole.pop("reasoning_details", None)
+        elif thought:
+            whole["reasoning"] = thought
+            if not delta.reasoning_details:
+                whole["reasoning_details"] = [reasoning_detail(thought)]
+        if unindexed:
+            whole["tool_calls"] = _indexed(said["tool_calls"])
+        pieces: list[Any] = []
+        if split and delta.content and self._tags is not None:
+            tags = self._tags.setdefault(choice.index, ThinkTags())
+            for is_reasoning, text in tags.feed(delta.content):
+                if not (is_reasoning and self._hides):
+                    pieces.append(_said(choice.index, is_reasoning, text))
+            whole["content"] = ""
+        if any(not _is_empty(name, value) for name, value in whole.items()):
+            rest = {"index": choice.index, **own, "delta": whole, "finish_reason": None}
+            rest.pop("message", None)
+            rest.pop("native_finish_reason", None)
+            rest.pop("usage", None)
+            pieces.append(rest)
+        return pieces
+
+    def _remember(self, payload: bytes, fields: dict[str, Raw], raw: Raw) -> None:
+        """Keep the bytes around `choices` if they alone can be expected again: nothing in them
+        would have to be read each time."""
+        if self._skeletons >= SKELETONS_MAX or len(raw) <= 2 or b"\n" in payload:
+            return
+        if not _NOTHING_TO_READ.isdisjoint(fields) and any(
+            bytes(fields.get(name, b"null")) != b"null" for name in _NOTHING_TO_READ
+        ):
+            return
+        choices = bytes(raw)
+        at = payload.find(choices)
+        prefix, suffix = payload[:at], payload[at + len(choices) :]
+        probe = fields_decoder.decode(prefix + b"0" + suffix)
+        if bytes(probe.get("choices", b"")) == b"0" and len(probe) == len(fields):
+            self._skeletons += 1
+            self._prefix, self._suffix = prefix, suffix
+
+    def _write(self, out: list[bytes], choices: list[Any]) -> None:
+        out += (self._before, msgspec.json.encode(choices), _AFTER)
+
+    def _top(self, choices: list[Any]) -> dict[str, Any]:
+        head = self._head
+        return {
+            "id": head.id,
+            "object": CHUNK,
+            "created": head.created,
+            "model": head.model,
+            "provider": head.provider,
+            **self._kept,
+            "choices": choices,
+        }
+
+
+_AFTER = b"}\n\n"
+_NOTHING_TO_READ = frozenset({"usage", "x_groq", "error", "base_resp", "citations"})
+
+
+def _said(index: int, is_reasoning: bool, text: str) -> dict[str, Any]:
+    delta: dict[str, Any] = {"role": "assistant", "content": "" if is_reasoning else text}
+    if is_reasoning:
+        delta["reasoning"] = text
+        delta["reasoning_details"] = [reasoning_detail(text)]
+    return {"index": index, "delta": delta, "finish_reason": None}
+
+
+def _is_empty(name: str, value: Any) -> bool:
+    """Says nothing: the role, and whatever is null, empty text or an empty list."""
+    if name == "role":
+        return True
+    plain = bytes(value) if isinstance(value, Raw) else value
+    return plain in (b"null", b'""', b"[]", b"{}", "", None)
+
+
+def _indexed(raw: Raw) -> list[dict[str, Any]]:
+    """Tool call fragments with the index some hosts leave out: their position."""
+    calls: list[dict[str, Any]] = []
+    for position, call in enumerate(listed_decoder.decode(raw)):
+        calls.append({"index": position, **call})
+    return calls
