@@ -11,6 +11,7 @@ the ledger itself, since nobody can know of it.
 
 from __future__ import annotations
 
+import logging
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ from .entries import (
 from .rows import Account, Budget, HoldRow, TransferRow
 from .rules import Abandon, Desk, LedgerError
 
+log = logging.getLogger(__name__)
 SQL = load_queries(Path(__file__).with_name("queries.sql"))
 
 
@@ -145,6 +147,8 @@ class Ledger:
                 answers.append(None if command is None else desk.apply(command))
             except LedgerError as error:
                 answers.append(error)
+                if isinstance(command, Settle | Void):
+                    log.warning("%s refused: %r", type(command).__name__.lower(), error)
         save(connection, desk)
         return answers
 

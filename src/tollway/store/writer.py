@@ -60,6 +60,7 @@ class CommitStats(msgspec.Struct, frozen=True):
     """Transactions that the store could not commit."""
     last_batch: int
     largest_batch: int
+    total_s: float
     last_s: float
     p50_s: float
     p99_s: float
@@ -85,6 +86,7 @@ class Writer:
         self._retry_s = RETRY_FIRST_S
         self._stopping = False
         self._samples = [0.0] * FSYNC_SAMPLES
+        self._total_s = 0.0
         self.commits = self._commands = self._failures = self._last = self._largest = 0
         self.healthy = True
         self.must_checkpoint = False
@@ -130,6 +132,7 @@ class Writer:
             failures=self._failures,
             last_batch=self._last,
             largest_batch=self._largest,
+            total_s=self._total_s,
             last_s=self._samples[(self.commits - 1) % FSYNC_SAMPLES],
             p50_s=samples[len(samples) // 2],
             p99_s=samples[len(samples) * 99 // 100],
@@ -218,7 +221,9 @@ class Writer:
         finally:
             if connection.in_transaction:
                 self._rollback()
-        self._samples[self.commits % FSYNC_SAMPLES] = perf_counter() - began
+        took_s = perf_counter() - began
+        self._samples[self.commits % FSYNC_SAMPLES] = took_s
+        self._total_s += took_s
         self.commits += 1
         self._commands += len(batch)
         self._last = len(batch)
@@ -271,5 +276,7 @@ def _complete(items: Sequence[Item], answers: Sequence[Any]) -> None:
                 item.orphaned(item.command, answer)
         elif isinstance(answer, Exception):
             future.set_exception(answer)
+            if item.durable:
+                future.exception()  # the ends of holds are often not awaited; who refuses, logs
         else:
             future.set_result(answer)
