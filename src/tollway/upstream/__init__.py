@@ -19,9 +19,13 @@ class AttemptFailed(Exception):
 class Answer(Protocol):
     """A provider's response whose head has arrived. Bytes come as the network gives them."""
 
-    status: int
-    headers: Mapping[str, str]
-    """Lower-cased names."""
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Lower-cased names."""
+        ...
 
     async def read(self) -> bytes:
         """The next bytes; b"" at the end. Raises AttemptFailed when the connection breaks or

@@ -13,7 +13,7 @@ until the provider answers, the others cost several times as much a request (doc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import httptools
@@ -80,7 +80,7 @@ class HttpAnswer:
         self, connection: Connection, now_s: float, began_s: float, limits: Limits
     ) -> None:
         self.status = 0
-        self.headers: dict[str, str] = {}
+        self.headers: Mapping[str, str] = {}
         self.arrived = False
         self.complete = False
         self.until_eof = False
@@ -160,6 +160,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._answer: HttpAnswer | None = None
+        self._headers: dict[str, str] = {}
         self._used = False
         self._keep = False
         self._paused = False
@@ -268,24 +269,24 @@ class Connection(asyncio.Protocol):
             return  # a trailer
         key = name.decode("latin-1").lower()
         text = value.decode("latin-1")
-        before = answer.headers.get(key)
-        answer.headers[key] = text if before is None else f"{before}, {text}"
+        before = self._headers.get(key)
+        self._headers[key] = text if before is None else f"{before}, {text}"
 
     def on_headers_complete(self) -> None:
         answer = self._answer
         if answer is None or answer.complete:
             return
         status = self._parser.get_status_code()
+        headers, self._headers = self._headers, {}
         if status < 200:
-            answer.headers.clear()  # 1xx: the real head follows (RFC 9110 15.2)
-            return
-        headers = answer.headers
+            return  # 1xx: the real head follows (RFC 9110 15.2)
         bodiless = status in (204, 304)
         answer.until_eof = not (
             bodiless or "content-length" in headers or "transfer-encoding" in headers
         )
         self._keep = not answer.until_eof and self._parser.should_keep_alive()
         answer.status = status
+        answer.headers = headers
         answer.arrived = True
 
     def on_body(self, body: bytes) -> None:

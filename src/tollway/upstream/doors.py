@@ -1,0 +1,43 @@
+"""All ways to providers behind one `Transport`: the URL's scheme picks the door.
+
+Decides nothing else. It is what the gateway holds.
+"""
+
+from __future__ import annotations
+
+from . import Answer
+from .sandbox import SCHEME, SandboxTransport
+from .transport import HttpTransport
+
+
+class Doors:
+    """Implements `upstream.Transport`. Owns both of its transports and closes them."""
+
+    def __init__(self, http: HttpTransport, sandbox: SandboxTransport) -> None:
+        self.http = http
+        self.sandbox = sandbox
+
+    async def open(
+        self,
+        method: str,
+        url: str,
+        headers: list[tuple[str, str]],
+        body: bytes,
+        *,
+        total_timeout_s: float,
+        idle_timeout_s: float,
+    ) -> Answer:
+        """Raises AttemptFailed."""
+        door = self.sandbox if url.startswith(SCHEME) else self.http
+        return await door.open(
+            method,
+            url,
+            headers,
+            body,
+            total_timeout_s=total_timeout_s,
+            idle_timeout_s=idle_timeout_s,
+        )
+
+    async def close(self) -> None:
+        await self.http.close()
+        await self.sandbox.close()
