@@ -176,12 +176,9 @@ def line_of(text: str, path: tuple[str | int, ...]) -> int | None:
             first = headers[index]
             last, line = _next_header(lines, first + 1), first + 1
             continue
-        key = re.compile(
-            rf"""^\s*["']?{re.escape(step)}["']?\s*[=.]|^\s*\[.*\b{re.escape(step)}\]"""
-        )
+        name = re.escape(step)
+        key = re.compile(rf"""^\s*["']?{name}["']?\s*[=.]|^\s*\[(\w+\.)*{name}\]""")
         found = next((i for i in range(first, last) if key.search(lines[i])), None)
-        if found is None and n == 0:
-            found = next((i for i, row in enumerate(lines) if key.search(row)), None)
         if found is None:
             break
         first, line = found, found + 1
