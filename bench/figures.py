@@ -152,9 +152,9 @@ def measure(figure: Figure, gateway: Gateway, cpu: int, seconds: float) -> Value
     values["cpu_request_us"] = _over(spent * 1e6, values["ok"])
     values["cpu_chunk_us"] = _over(spent * 1e6, values["chunks"]) if figure.stream else None
     values["cpu_share"] = spent / (values["seconds"] or 1)
-    during = {bound: n - commits_before.get(bound, 0) for bound, n in commits_after.items()}
-    values["commit_p50_us"] = _median_us(during)
-    values["commits_per_request"] = _over(max(during.values(), default=0) or None, values["ok"])
+    if commits_before and commits_after:
+        values["commit_p50_us"] = commits_after[1] * 1e6
+        values["commits_per_request"] = _over(commits_after[0] - commits_before[0], values["ok"])
     return values
 
 
@@ -250,19 +250,3 @@ def _peak_rss(load: subprocess.Popen[str], watch: int | None, *, within_s: float
 
 def _over(amount: float | None, count: float | None) -> float | None:
     return amount / count if amount is not None and count else None
-
-
-def _median_us(histogram: dict[float, int]) -> float | None:
-    """The median of a cumulative histogram, linear within its bucket, in microseconds."""
-    total = max(histogram.values(), default=0)
-    if not total:
-        return None
-    low_bound, low_count = 0.0, 0
-    for bound, count in sorted(histogram.items()):
-        if count >= total / 2:
-            if bound == float("inf"):
-                return low_bound * 1e6
-            share = (total / 2 - low_count) / (count - low_count)
-            return (low_bound + (bound - low_bound) * share) * 1e6
-        low_bound, low_count = bound, count
-    return None

@@ -113,6 +113,14 @@ def request_timeout(seconds: float) -> CallerError:
     )
 
 
+def head_too_large(limit_bytes: int) -> CallerError:
+    return CallerError(f"The request's headers are larger than {limit_bytes:,} bytes.", status=431)
+
+
+def bad_http() -> CallerError:
+    return CallerError("This is not a valid HTTP request.")
+
+
 def no_route(path: str) -> CallerError:
     return CallerError(
         f"There is no route {path}. The API lives under /api/v1 and /v1.",
@@ -215,9 +223,7 @@ def credit_in_flight(available_usd: str) -> CallerError:
     )
 
 
-def key_limit_reached(
-    limit_usd: float, spend_usd: float, reset: str | None, resets_at: str | None
-) -> CallerError:
+def key_limit_reached(limit_usd: float, spend_usd: float, reset: str | None) -> CallerError:
     return CallerError(
         f"This API key has used its {reset + ' ' if reset else ''}limit of {limit_usd:g} USD.",
         status=403,
@@ -227,7 +233,7 @@ def key_limit_reached(
             "scope": "key_limit",
             "limit_usd": limit_usd,
             "spend_usd": spend_usd,
-            "resets_at": resets_at,
+            "limit_reset": reset,
             "remedy_hint": "Raise the key's limit, or wait for its reset.",
         },
     )

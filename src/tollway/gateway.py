@@ -1,0 +1,197 @@
+"""What the road has at hand: one value that holds every open part of a running gateway.
+
+Built by `wiring`, used by `flow` and the HTTP doors. It decides nothing about money, routes or
+bytes; its methods join parts that belong together in one call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from . import errors
+from .accounts.keyring import KeyRing
+from .canon import Request
+from .catalogue.entries import Catalogue, Provider
+from .dialects import Outbound
+from .ledger.sqlite import Ledger
+from .metrics import Metrics
+from .routing.budget import RetryBudget
+from .routing.entries import Attempt, Plan, Policy
+from .routing.health import STABLE, Health, Outcome
+from .routing.offers import Index
+from .routing.plan import plan
+from .settings import Settings
+from .store.sqlite import Store
+from .upstream import Answer, Transport
+
+if TYPE_CHECKING:
+    from .flow import Call
+
+log = logging.getLogger("tollway")
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks, once identified."""
+
+    workspace: str
+    key_id: str
+    policy: Policy
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """How a live provider is reached. The headers hold its credential: never log them."""
+
+    base_url: str
+    headers: tuple[tuple[str, str], ...]
+
+    def __repr__(self) -> str:
+        return f"Reach({self.base_url!r})"
+
+
+class Gateway:
+    """Everything a request needs. Attributes are replaced whole, never changed in place."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        catalogue: Catalogue,
+        index: Index,
+        reach: Mapping[str, Reach],
+        store: Store,
+        ledger: Ledger,
+        keys: KeyRing,
+        upstream: Transport,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        random: Random,
+    ) -> None:
+        self.settings = settings
+        self.catalogue = catalogue
+        self.index = index
+        self.reach = reach
+        self.store = store
+        self.ledger = ledger
+        self.keys = keys
+        self.upstream = upstream
+        self.metrics = metrics
+        self.clock = clock
+        self.random = random
+        self.health = Health()
+        self.retries = RetryBudget()
+        self.policy = Policy(
+            margin_ppm=settings.margin_ppm,
+            output_tokens_default=settings.output_tokens_default,
+            attempts_per_model=settings.attempts_per_model,
+        )
+        self.first_key: str | None = None
+        """The key made at the first start, until it has been shown."""
+        self.calls: dict[str, Call] = {}
+        """Held and not yet settled, by generation id."""
+        self.running = 0
+        """Inference requests between admission and the end of their answer."""
+        self.stopping = False
+        self._draining: set[asyncio.Task[Any]] = set()
+
+    # ---- used by the road ------------------------------------------------------------------------
+
+    def new_id(self, now_s: float) -> str:
+        return f"gen-{int(now_s)}-{self.random.getrandbits(96):024x}"
+
+    def plan(self, request: Request, policy: Policy, now_s: float) -> Plan:
+        """Raises CallerError for a slug that is not in the catalogue."""
+        offers = self.index.offers(request.models)
+        return plan(
+            request,
+            offers,
+            self.health,
+            policy,
+            now_s=now_s,
+            random=self.random,
+            resolve_provider=self.catalogue.provider_slug,
+        )
+
+    async def open(self, attempt: Attempt, outbound: Outbound, remaining_s: float) -> Answer:
+        """Send one attempt. Raises AttemptFailed."""
+        reach = self.reach[attempt.provider.id]
+        return await self.upstream.open(
+            "POST",
+            reach.base_url + outbound.path,
+            [*reach.headers, *outbound.headers],
+            outbound.body,
+            total_timeout_s=max(remaining_s, 0.001),
+            idle_timeout_s=self.settings.idle_timeout_s,
+        )
+
+    def may_retry(self, attempt: Attempt, remaining_s: float) -> bool:
+        """Whether another attempt fits the deadline. A healthy endpoint may always be tried: that
+        is failing over. One that is in trouble itself is tried within the retry budget only, so
+        that a general outage is not made worse."""
+        now, provider = self.clock(), attempt.provider.id
+        if remaining_s <= 0:
+            return False
+        healthy = self.health.rank(attempt.endpoint.key, provider, now) == STABLE
+        return healthy or self.retries.allow(provider, now)
+
+    def note(self, attempt: Attempt, outcome: Outcome) -> None:
+        """How an attempt ended, for health and metrics."""
+        self.health.note(attempt.endpoint, outcome, self.clock())
+        kind = outcome.fault.error_type if outcome.fault else "ok"
+        self.metrics.attempt(attempt.provider.id, kind)
+
+    def report(self, call: Call, now_s: float) -> None:
+        """How a call ended, for metrics."""
+        attempt, paid = call.attempt, call.charge
+        model = attempt.model.id if attempt else call.plan.requested[0]
+        provider = attempt.provider.id if attempt else ""
+        if paid is not None:
+            self.metrics.usage(model, provider, paid.usage, paid.charge_nano)
+        if call.first_s is not None:
+            self.metrics.first_token(model, provider, call.first_s - call.started_s)
+        status = 200 if paid is not None else 499 if call.client_left else 502
+        self.metrics.request(model, provider, status)
+
+    def drain(self, task: asyncio.Task[Any]) -> bool:
+        """Let a task read its answer to the end without its client, for a bounded time. False
+        when too many do so already."""
+        if len(self._draining) >= self.settings.drains_max or self.stopping:
+            return False
+        self._draining.add(task)
+        timer = asyncio.get_running_loop().call_later(self.settings.drain_s, task.cancel)
+
+        def done(task: asyncio.Task[Any]) -> None:
+            timer.cancel()
+            self._draining.discard(task)
+
+        task.add_done_callback(done)
+        return True
+
+    # ---- used by the doors -----------------------------------------------------------------------
+
+    def admit(self) -> None:
+        """Raises Unavailable when no further inference request may start."""
+        if self.stopping:
+            raise errors.shutting_down()
+        if self.running >= self.settings.requests_max:
+            raise errors.overloaded()
+
+    def live(self, provider: Provider) -> bool:
+        """Whether the provider can be called here: enabled, and its credential is present."""
+        return provider.id in self.reach
+
+    def problems(self) -> list[str]:
+        """Why requests cannot be served now, in words for an operator; empty when they can."""
+        found = []
+        if self.stopping:
+            found.append("the server is shutting down")
+        if not self.store.healthy:
+            found.append("the database cannot be written")
+        if not self.keys.loaded:
+            found.append("no keys have been read yet")
+        return found

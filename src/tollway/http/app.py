@@ -1,0 +1,72 @@
+"""The application: one ASGI callable over the table of routes.
+
+Inference paths go straight to the inference door, everything else to the control door. Start-up and
+shut-down are the lifespan of a gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any
+
+from ..gateway import Gateway
+from .control import control_app
+from .inference import Inference
+from .routes import ROUTES
+
+log = logging.getLogger("tollway")
+
+DIALECTS = {"chat_completions": "openai_chat", "completions": "openai_completions"}
+"""Operation of an inference route to the dialect it speaks."""
+
+
+class App:
+    """`open_gateway` is entered at start-up and left at shut-down."""
+
+    def __init__(
+        self,
+        open_gateway: Callable[[], AbstractAsyncContextManager[Gateway]],
+        on_ready: Callable[[Gateway], None] = lambda gateway: None,
+    ) -> None:
+        self._open_gateway = open_gateway
+        self._on_ready = on_ready
+        self.gateway: Gateway | None = None
+        self._inference: Inference | None = None
+        self._control: Any = None
+        self._paths = {
+            path: DIALECTS[route.operation]
+            for route in ROUTES
+            if route.door == "inference"
+            for path in route.paths
+        }
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            if scope["method"] == "POST" and (name := self._paths.get(scope["path"])):
+                assert self._inference is not None
+                await self._inference.serve(name, scope, receive, send)
+            else:
+                await self._control(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        await receive()
+        async with AsyncExitStack() as stack:
+            try:
+                self.gateway = await stack.enter_async_context(self._open_gateway())
+            except Exception as error:
+                # Told to the server, which stops; the command line says it in words.
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                raise
+            self._inference = Inference(self.gateway)
+            self._control = control_app(self.gateway)
+            heartbeats = asyncio.create_task(self._inference.heartbeats())
+            await send({"type": "lifespan.startup.complete"})
+            self._on_ready(self.gateway)
+            await receive()
+            heartbeats.cancel()
+        await send({"type": "lifespan.shutdown.complete"})

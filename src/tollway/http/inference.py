@@ -1,0 +1,249 @@
+"""The inference door: bare ASGI between a client and the road.
+
+It identifies, reads the body, lets the dialect parse it, walks the road with `flow` and writes what
+comes back. It owns what only a door can know: whether the head has been sent, whether the client
+is still there, whether it still reads. Bytes of answers and errors come from the dialects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from .. import errors
+from ..dialects import dialect
+from ..flow import Call, serve
+from ..gateway import Caller, Gateway
+from .body import ClientGone, discard, read_body
+
+log = logging.getLogger("tollway")
+
+CORS = (
+    (b"access-control-allow-origin", b"*"),
+    (
+        b"access-control-expose-headers",
+        b"X-Generation-Id, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, "
+        b"X-RateLimit-Reset, X-Tollway-Output-Limit",
+    ),
+)
+_JSON = (b"content-type", b"application/json")
+_SSE = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+COMMENT = b": OPENROUTER PROCESSING\n\n"
+"""The keep-alive that existing clients know how to skip."""
+
+_NOTED = {
+    b"http-referer": "http_referer",
+    b"referer": "http_referer",
+    b"x-openrouter-title": "app_title",
+    b"x-title": "app_title",
+    b"x-openrouter-categories": "app_categories",
+    b"user-agent": "user_agent",
+}
+
+
+class Reply:
+    """The answer to one request as it goes out. Knows when it last wrote and whether it waits."""
+
+    __slots__ = ("_send", "call", "head_sent", "sending_since", "silent_since", "streamed")
+
+    def __init__(self, send: Any) -> None:
+        self._send = send
+        self.call: Call | None = None
+        self.streamed = False
+        self.head_sent = False
+        self.silent_since = 0.0
+        self.sending_since: float | None = None
+
+    async def whole(
+        self, status: int, body: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
+        """A complete JSON answer."""
+        self.head_sent = True
+        length = (b"content-length", str(len(body)).encode())
+        await self._start(status, (_JSON, length, *headers))
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def write(self, data: bytes) -> None:
+        """The caller's bytes from the road: one whole body, or the next piece of a stream."""
+        call = self.call
+        assert call is not None
+        if not self.streamed:
+            await self.whole(200, data, _generation(call))
+            return
+        now = call.gateway.clock()
+        self.sending_since = now
+        if not self.head_sent:
+            self.head_sent = True
+            await self._start(200, (*_SSE, *_generation(call)))
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self.sending_since = None
+        self.silent_since = now
+
+    async def end(self) -> None:
+        """The end of a stream."""
+        if self.streamed and self.head_sent:
+            await self._send({"type": "http.response.body", "body": b""})
+
+    async def fail(self, error: errors.TollwayError, render_error: Any) -> None:
+        """The error, as an answer of its own or as the last event of one that has begun."""
+        if not self.head_sent:
+            more = _generation(self.call) if self.call is not None else ()
+            await self.whole(error.status, render_error(error), (*error_headers(error), *more))
+        elif self.streamed and self.call is not None:
+            await self._send(
+                {"type": "http.response.body", "body": self.call.failure(error), "more_body": True}
+            )
+            await self.end()
+
+    async def heartbeat(self, now: float) -> None:
+        """Called now and then from outside: a comment on a silent stream; a client that has
+        stopped reading is taken for gone."""
+        call = self.call
+        if call is None or call.client_left:
+            return
+        settings = call.gateway.settings
+        if self.sending_since is not None:
+            if now - self.sending_since > settings.stalled_client_s:
+                call.leave()
+        elif now - self.silent_since >= settings.heartbeat_s:
+            await self.write(COMMENT)
+
+    async def _start(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": (*headers, *CORS)}
+        )
+
+
+class Inference:
+    """Serves every inference route; `replies` are the streams that are open now."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.replies: set[Reply] = set()
+
+    async def serve(self, name: str, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request of the dialect `name`. Never raises but for cancellation by the
+        server."""
+        reply = Reply(send)
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        spoken = dialect(name)
+        try:
+            await self._walk(spoken, reply, scope, receive, headers)
+        except ClientGone:
+            return
+        except errors.TollwayError as error:
+            await reply.fail(error, spoken.render_error)
+            if reply.call is None and error.status in (408, 413, 415):
+                await discard(receive, 8 * self.gateway.settings.body_limit_bytes)
+        except asyncio.CancelledError:
+            if reply.call is not None and reply.call.client_left:
+                return
+            await reply.fail(errors.shutting_down(), spoken.render_error)
+        except Exception:
+            log.exception("an inference request failed by our own fault")
+            await reply.fail(errors.Internal(), spoken.render_error)
+
+    async def _walk(
+        self, spoken: Any, reply: Reply, scope: Any, receive: Any, headers: dict[bytes, bytes]
+    ) -> None:
+        gateway = self.gateway
+        caller = await self._caller(headers)
+        gateway.admit()
+        body = await read_body(receive, headers, gateway.settings.body_limit_bytes)
+        request = spoken.parse_request(body, _session(headers))
+        call = reply.call = serve(gateway, caller, request, _notes(headers))
+        reply.streamed = request.stream
+        gateway.running += 1
+        try:
+            with _Watch(call, scope, receive):
+                async with call:
+                    if request.stream:
+                        reply.silent_since = call.started_s
+                        self.replies.add(reply)
+                    await call.answer(reply.write)
+                    await reply.end()
+        finally:
+            gateway.running -= 1
+            self.replies.discard(reply)
+
+    async def _caller(self, headers: Mapping[bytes, bytes]) -> Caller:
+        """Raises CallerError 401/403 and Unavailable."""
+        authorization, x_api_key = headers.get(b"authorization"), headers.get(b"x-api-key")
+        key = await self.gateway.keys.authenticate(
+            authorization.decode("latin-1") if authorization else None,
+            x_api_key.decode("latin-1") if x_api_key else None,
+        )
+        if key.management:
+            raise errors.inference_refused()
+        return Caller(key.workspace_id, key.hash, self.gateway.policy)
+
+    async def heartbeats(self) -> None:
+        """Beat for every open stream once a second; runs as long as the server."""
+        while True:
+            await asyncio.sleep(1)
+            now = self.gateway.clock()
+            for reply in list(self.replies):
+                await reply.heartbeat(now)
+
+
+class _Watch:
+    """Tells a call that its client has left. Our own server protocol reports it for nothing; under
+    another ASGI server a task has to wait for the disconnect message."""
+
+    __slots__ = ("_call", "_receive", "_scope", "_task")
+
+    def __init__(self, call: Call, scope: Any, receive: Any) -> None:
+        self._call, self._scope, self._receive = call, scope, receive
+        self._task: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> None:
+        if "tollway.on_disconnect" in self._scope:
+            self._scope["tollway.on_disconnect"] = self._call.leave
+        else:
+            self._task = asyncio.create_task(self._wait())
+
+    def __exit__(self, *_: object) -> None:
+        if self._task is None:
+            self._scope["tollway.on_disconnect"] = None
+        else:
+            self._task.cancel()
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._call.leave()
+
+
+def error_headers(error: errors.TollwayError) -> tuple[tuple[bytes, bytes], ...]:
+    """Headers an error brings along; `Retry-After` in whole seconds, never 0."""
+    found = [(k.lower().encode(), v.encode()) for k, v in error.headers.items()]
+    if error.retry_after_s is not None:
+        found.append((b"retry-after", str(max(1, round(error.retry_after_s))).encode()))
+    return tuple(found)
+
+
+def _generation(call: Call) -> tuple[tuple[bytes, bytes], ...]:
+    named = (b"x-generation-id", call.id.encode())
+    if call.clamped:
+        return named, (b"x-tollway-output-limit", str(call.output_tokens_max).encode())
+    return (named,)
+
+
+def _session(headers: Mapping[bytes, bytes]) -> Mapping[str, str]:
+    session = headers.get(b"x-session-id")
+    return {"x-session-id": session.decode("utf-8", "replace")} if session else {}
+
+
+def _notes(headers: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """Attribution for the record, cut to a sane length."""
+    return {
+        field: value[:512].decode("utf-8", "replace")
+        for name, field in _NOTED.items()
+        if (value := headers.get(name))
+    }

@@ -1,0 +1,102 @@
+"""The server's HTTP protocol: uvicorn's on httptools, with a deadline for receiving a request.
+
+uvicorn's keep-alive timer restarts with every byte, so a client that sends one byte now and then
+holds a connection for ever. Here a head and a body each have an absolute deadline. A request that
+arrives whole in one read never starts a timer. The protocol also tells a running request that its
+client is gone (`scope["tollway.on_disconnect"]`), which saves a waiting task per request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from .. import errors
+
+HEAD_LIMIT_BYTES = 64 * 1024
+"""Request line and headers together; nginx and Node stop at 8 to 32 KiB."""
+
+
+def protocol(head_timeout_s: float, body_timeout_s: float) -> type[HttpToolsProtocol]:
+    """A protocol class with these deadlines, for `uvicorn.Config(http=…)`."""
+
+    class DeadlineProtocol(HttpToolsProtocol):
+        _deadline: asyncio.TimerHandle | None = None
+        _receiving = False
+        _in_body = False
+        _head_bytes = 0
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._arm(head_timeout_s)
+
+        def data_received(self, data: bytes) -> None:
+            if not self._in_body:
+                self._head_bytes += len(data)
+                if self._head_bytes > HEAD_LIMIT_BYTES + len(data):
+                    self._refuse(431, errors.head_too_large(HEAD_LIMIT_BYTES))
+                    return
+            super().data_received(data)
+            if not self._receiving:
+                self._disarm()
+            elif self._deadline is None:
+                self._arm(body_timeout_s if self._in_body else head_timeout_s)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._disarm()
+            cycle = self.cycle
+            super().connection_lost(exc)
+            if cycle is not None and not cycle.response_complete:
+                leave: Any = cycle.scope.get("tollway.on_disconnect")
+                if leave is not None:
+                    leave()
+
+        def on_message_begin(self) -> None:
+            self._receiving, self._in_body, self._head_bytes = True, False, 0
+            super().on_message_begin()
+            scope: Any = self.scope
+            scope["tollway.on_disconnect"] = None
+
+        def on_headers_complete(self) -> None:
+            self._in_body = True
+            self._disarm()
+            super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            self._receiving = False
+            super().on_message_complete()
+
+        def _arm(self, seconds: float) -> None:
+            self._deadline = self.loop.call_later(seconds, self._too_slow, seconds)
+
+        def _disarm(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+        def _too_slow(self, seconds: float) -> None:
+            self._deadline = None
+            if self.transport.is_closing():
+                return
+            cycle = self.cycle
+            answered = self._in_body and cycle is not None and cycle.response_started
+            if self._receiving and not answered:
+                self._refuse(408, errors.request_timeout(seconds))
+            self.transport.close()
+
+        def send_400_response(self, msg: str) -> None:
+            self._refuse(400, errors.bad_http())
+
+        def _refuse(self, status: int, error: errors.TollwayError) -> None:
+            """Answer below the application: it has not seen this request, or never will."""
+            body = msgspec.json.encode(error.body())
+            self.transport.write(
+                b"%scontent-type: application/json\r\nconnection: close\r\n"
+                b"content-length: %d\r\n\r\n%s" % (STATUS_LINE[status], len(body), body)
+            )
+            self.transport.close()
+
+    return DeadlineProtocol

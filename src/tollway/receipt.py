@@ -1,0 +1,241 @@
+"""What a generation costs and why: the table of cases in docs/billing.md, as code.
+
+Pure. In: how far a call came and what its meter saw. Out: the bill the caller reads, and the
+one command that ends its hold. Every way a call can end is an `Ending`; there is no other way.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from .canon import Fault, Usage
+from .dialects import Bill, Meter
+from .ledger.entries import Generation, PlatformCost, Settle, Void
+from .money import PICO_PER_NANO, Cost, charge_nano, cost, utc
+from .routing.entries import Attempt, Plan
+
+Progress = Literal["none", "spoke", "whole", "broke"]
+"""How far a call came: nothing from a provider · its first content · its complete answer · it
+failed after its first content."""
+
+Ending = Literal["completed", "left", "broken", "failed", "stopped"]
+"""completed: the provider's answer came whole, whether or not the client stayed to read it ·
+left: cut off because the client went away, or because we had to stop while delivering ·
+broken: the provider failed after it had begun to speak · failed: no attempt spoke ·
+stopped: nothing had been sent to a provider, or nothing had come back when we had to stop."""
+
+
+class Charge(msgspec.Struct, frozen=True):
+    """The money of one answer, in nano-USD."""
+
+    usage: Usage
+    cost: Cost
+    charge_nano: int
+    """To the customer, margin included."""
+    cost_nano: int
+    """To the provider, at its own price."""
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What is known when a call ends; nothing here is a decision."""
+
+    id: str
+    workspace: str
+    key_id: str
+    plan: Plan
+    progress: Progress
+    client_left: bool
+    attempt: Attempt | None
+    """The attempt that was being listened to; None when none was, or the last one failed."""
+    meter: Meter | None
+    charge: Charge | None
+    """Of a whole answer, as it was told to the caller."""
+    prompt_tokens_likely: int
+    streamed: bool
+    granted_nano: int
+    output_tokens_max: int | None
+    started_ms: int
+    first_ms: int | None
+    ended_ms: int
+    faults: tuple[tuple[Attempt, Fault], ...]
+    margin_ppm: int
+    notes: dict[str, Any]
+    """Further fields for the record: attribution, user agent, session."""
+
+    @property
+    def ending(self) -> Ending:
+        if self.progress == "whole":
+            return "completed"
+        if self.progress == "broke":
+            return "broken"
+        if self.progress == "spoke" or (self.client_left and self.attempt is not None):
+            return "left"
+        return "failed" if self.faults else "stopped"
+
+
+def charge(attempt: Attempt, usage: Usage, started_ms: int, margin_ppm: int) -> Charge:
+    """Price a usage at the rates that were in force when the request came in."""
+    at = utc(started_ms / 1000)
+    exact = cost(attempt.endpoint.price.rates(usage.prompt_tokens, at), usage)
+    return Charge(
+        usage,
+        exact,
+        charge_nano(exact.total_pico, margin_ppm),
+        charge_nano(exact.total_pico),
+    )
+
+
+def bill(paid: Charge) -> Bill:
+    """What the caller is told at the end of a completed answer."""
+    return Bill(
+        usage=paid.usage,
+        charge_nano=paid.charge_nano,
+        prompt_nano=-(-paid.cost.prompt_pico // PICO_PER_NANO),
+        completion_nano=-(-paid.cost.completion_pico // PICO_PER_NANO),
+    )
+
+
+def close(facts: Facts) -> Settle | Void:
+    """The command that ends the hold of a call.
+
+    | ending | customer | platform |
+    |---|---|---|
+    | completed | reported usage, or our count marked estimated | – |
+    | left | input and what was delivered, marked estimated unless reported | – |
+    | broken | nothing (zero-completion insurance) | what was seen, to provider_unreconciled |
+    | failed, stopped | nothing | – |
+    """
+    seen, ending = _seen(facts), facts.ending
+    match ending:
+        case "completed" | "left" if seen is not None and facts.attempt is not None:
+            return Settle(
+                hold_id=facts.id,
+                charge_nano=seen.charge_nano,
+                cost_nano=seen.cost_nano,
+                provider=facts.attempt.provider.id,
+                at_ms=facts.ended_ms,
+                generation=_generation(facts, ending, seen),
+            )
+        case "broken" if seen is not None and facts.attempt is not None:
+            return Void(
+                hold_id=facts.id,
+                reason="provider_broke_off",
+                at_ms=facts.ended_ms,
+                generation=_generation(facts, ending, None),
+                platform_costs=(PlatformCost(facts.attempt.provider.id, seen.cost_nano),)
+                if seen.cost_nano
+                else (),
+            )
+        case _:
+            return Void(
+                hold_id=facts.id,
+                reason=ending,
+                at_ms=facts.ended_ms,
+                generation=_generation(facts, ending, None),
+            )
+
+
+def _seen(facts: Facts) -> Charge | None:
+    """What passed, priced. None when nothing was being listened to."""
+    if facts.attempt is None or facts.charge is not None:
+        return facts.charge
+    meter = facts.meter or Meter()
+    usage = meter.usage_or_estimate(facts.prompt_tokens_likely)
+    return charge(facts.attempt, usage, facts.started_ms, facts.margin_ppm)
+
+
+_STANDING = frozenset({"not_live", "disabled", "dialect", "model_type", "service_tier"})
+"""Drops that say nothing about the request: true of the installation, so not worth a row each."""
+
+_STATUS: dict[Ending, Literal["completed", "cancelled", "failed", "refused"]] = {
+    "completed": "completed",
+    "left": "cancelled",
+    "broken": "failed",
+    "failed": "failed",
+    "stopped": "cancelled",
+}
+
+
+def _generation(facts: Facts, ending: Ending, paid: Charge | None) -> Generation:
+    attempt, meter = facts.attempt, facts.meter
+    usage = paid.usage if paid else Usage()
+    return Generation(
+        id=facts.id,
+        at_ms=facts.started_ms,
+        workspace=facts.workspace,
+        key_id=facts.key_id,
+        model=attempt.model.id if attempt else facts.plan.requested[0],
+        provider=attempt.provider.name if attempt else "",
+        endpoint=attempt.endpoint.key if attempt else "",
+        status=_STATUS[ending],
+        charge_nano=paid.charge_nano if paid else 0,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        cached_tokens=usage.cached_tokens,
+        estimated=usage.estimated,
+        streamed=facts.streamed,
+        finish_reason=_finish(ending, meter),
+        latency_ms=None if facts.first_ms is None else facts.first_ms - facts.started_ms,
+        duration_ms=facts.ended_ms - facts.started_ms,
+        price_version=attempt.endpoint.price_version if attempt else "",
+        detail=msgspec.json.encode(_detail(facts, paid, meter)),
+    )
+
+
+def _finish(ending: Ending, meter: Meter | None) -> str | None:
+    if ending in ("broken", "failed"):
+        return "error"
+    return meter.finish if meter else None
+
+
+def _detail(facts: Facts, paid: Charge | None, meter: Meter | None) -> dict[str, Any]:
+    """The part of a record that is only ever read whole. Amounts in nano-USD."""
+    detail: dict[str, Any] = {
+        "requested": facts.plan.requested,
+        "strategy": facts.plan.strategy,
+        "cancelled": facts.client_left,
+        "hold": {"granted": facts.granted_nano, "output_tokens_max": facts.output_tokens_max},
+        "attempts": [
+            {
+                "provider_name": attempt.provider.name,
+                "endpoint_id": attempt.endpoint.key,
+                "model_permaslug": attempt.model.id,
+                "status": fault.status,
+                "error_type": fault.error_type,
+                "error": fault.message,
+            }
+            for attempt, fault in facts.faults
+        ],
+    }
+    if facts.attempt is not None and facts.progress != "broke":
+        detail["attempts"].append(
+            {
+                "provider_name": facts.attempt.provider.name,
+                "endpoint_id": facts.attempt.endpoint.key,
+                "model_permaslug": facts.attempt.model.id,
+                "status": 200,
+            }
+        )
+    if facts.attempt is not None and facts.attempt.dropped_params:
+        detail["dropped_params"] = facts.attempt.dropped_params
+    drops = [drop for drop in facts.plan.drops if drop.reason not in _STANDING]
+    if drops:
+        detail["drops"] = drops
+    if paid is not None:
+        detail["usage"] = paid.usage
+        detail["cost"] = {
+            "provider": paid.cost_nano,
+            "prompt_pico": paid.cost.prompt_pico,
+            "completion_pico": paid.cost.completion_pico,
+            "other_pico": paid.cost.other_pico,
+            "cache_discount_pico": paid.cost.cache_discount_pico,
+        }
+    if meter is not None:
+        detail["native_finish_reason"] = meter.native_finish
+        detail["upstream_id"] = meter.upstream_id
+        detail["service_tier"] = meter.service_tier
+    detail.update(facts.notes)
+    return detail

@@ -1,0 +1,156 @@
+"""From settings to a running gateway: the one place that opens and closes everything.
+
+Order matters and is written once: open the store, lock the home and recover the ledger, read keys and
+catalogue, then the doors to providers. Closing is the reverse; the ledger is flushed last but one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from random import Random
+
+from .accounts.first_run import ensure_default
+from .accounts.keyring import KeyRing
+from .accounts.pepper import PEPPER_BYTES, load_pepper
+from .catalogue.entries import Catalogue, Provider
+from .catalogue.load import load as load_catalogue
+from .gateway import Gateway, Reach
+from .ledger.sqlite import Ledger
+from .metrics import Metrics
+from .money import parse_usd
+from .routing.offers import Index
+from .settings import Settings
+from .store.sqlite import Store
+from .upstream import auth
+from .upstream.doors import Doors
+from .upstream.sandbox import SandboxTransport
+from .upstream.transport import HttpTransport
+
+log = logging.getLogger("tollway")
+
+
+def reaches(catalogue: Catalogue, environ: Mapping[str, str]) -> dict[str, Reach]:
+    """How each live provider is reached; providers without a credential are absent."""
+    found: dict[str, Reach] = {}
+    for provider in catalogue.providers.values():
+        reach = _reach(provider, environ)
+        if reach is not None:
+            found[provider.id] = reach
+    return found
+
+
+def _reach(provider: Provider, environ: Mapping[str, str]) -> Reach | None:
+    if not provider.enabled:
+        return None
+    credential = auth.credential_headers(provider, environ)
+    url = auth.base_url(provider, environ)
+    if credential is None or url is None:
+        return None
+    base = f"{url}{provider.id}" if url == "sandbox:" else url.rstrip("/")
+    return Reach(base, (*provider.headers.items(), *credential))
+
+
+@asynccontextmanager
+async def gateway(
+    settings: Settings,
+    *,
+    clock: Callable[[], float] = time.time,
+    random: Random | None = None,
+) -> AsyncIterator[Gateway]:
+    """An open gateway; leaving the context stops it: no new requests, running answers finish within
+    `shutdown_s`, everything queued for the ledger reaches the disk."""
+    catalogue = load_catalogue(settings.home)
+    entropy = random or Random(secrets.randbits(256))
+    async with AsyncExitStack() as stack:
+        store = Store.open(settings.database)
+        stack.push_async_callback(store.close)
+        store.start(asyncio.get_running_loop())
+        ledger = Ledger(store, clock_ms=lambda: int(clock() * 1000))
+        await ledger.start()
+        stack.push_async_callback(ledger.close)
+        pepper = load_pepper(settings.home, secrets.token_bytes(PEPPER_BYTES))
+        first_key = await ensure_default(
+            store,
+            ledger,
+            pepper,
+            grant_nano=parse_usd(settings.first_credit_usd, "first_credit_usd"),
+            now_ms=int(clock() * 1000),
+            entropy=secrets.token_bytes(32),
+        )
+        keys = KeyRing(store, pepper, clock)
+        await keys.refresh()
+        reach = reaches(catalogue, settings.environ)
+        upstream = Doors(HttpTransport(), SandboxTransport())
+        stack.push_async_callback(upstream.close)
+        built = Gateway(
+            settings=settings,
+            catalogue=catalogue,
+            index=Index(catalogue, lambda provider: provider.id in reach),
+            reach=reach,
+            store=store,
+            ledger=ledger,
+            keys=keys,
+            upstream=upstream,
+            metrics=Metrics(catalogue),
+            clock=clock,
+            random=entropy,
+        )
+        built.first_key = first_key
+        _publish(built)
+        housekeeping = asyncio.create_task(_housekeeping(built))
+        try:
+            yield built
+        finally:
+            await _drain(built)
+            housekeeping.cancel()
+            await asyncio.gather(housekeeping, return_exceptions=True)
+
+
+def _publish(gateway: Gateway) -> None:
+    """Figures that others keep, read at every scrape."""
+    metrics, store = gateway.metrics, gateway.store
+    metrics.gauge("running_requests", "Requests being answered.", lambda: gateway.running)
+    metrics.gauge("holds_open", "Held and not yet settled.", lambda: len(gateway.calls))
+    metrics.gauge("store_healthy", "1 while commits succeed.", lambda: float(store.healthy))
+
+    def commits() -> tuple[int, float, list[tuple[float, float]]]:
+        stats = store.stats()
+        return stats.commits, stats.total_s, [(0.5, stats.p50_s), (0.99, stats.p99_s)]
+
+    metrics.summary(
+        "ledger_commit_seconds", "Durable commits, mostly fsync; the last 512.", commits
+    )
+
+
+async def _housekeeping(gateway: Gateway) -> None:
+    """Once a second: keys changed elsewhere, progress of running answers, overdue holds."""
+    ticks = 0
+    while True:
+        await asyncio.sleep(1)
+        ticks += 1
+        try:
+            await gateway.keys.refresh()
+            progress = [p for call in list(gateway.calls.values()) if (p := call.progress())]
+            if progress:
+                gateway.ledger.progress(progress)
+            if ticks % 30 == 0:
+                await gateway.ledger.expire(int(gateway.clock() * 1000))
+        except Exception:  # this task must outlive any single failure
+            log.exception("housekeeping failed; it goes on")
+
+
+async def _drain(gateway: Gateway) -> None:
+    """Let running answers finish, then stop what is left; either way each settles in its own
+    task before it ends."""
+    gateway.stopping = True
+    if tasks := {call.task for call in gateway.calls.values()}:
+        _, late = await asyncio.wait(tasks, timeout=gateway.settings.shutdown_s)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=2)
