@@ -70,7 +70,7 @@ def test_without_a_limit_the_smallest_bound_is_wanted_and_sixteen_suffice() -> N
 
 def test_a_plan_holds_for_its_dearest_attempt_with_margin() -> None:
     offers = [offered(f"p{n}", dollars=n) for n in (1, 4, 2)]
-    asked = request(prompt_bytes=1_000, output_tokens_max=100)
+    asked = request(prompt_bytes=1_000, output_tokens_max=100, order=("p1", "p4", "p2"))
     made = planned(asked, *offers, policy=Policy(margin_ppm=50_000))
     tokens = asked.prompt_tokens_max + 100
     assert made.wanted_nano == made.least_nano == charge_nano(tokens * usd(4), 50_000)

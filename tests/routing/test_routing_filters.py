@@ -53,7 +53,7 @@ CASES = [
     ("quantization", offered(quantization="fp4"), {"quantizations": ("fp8", "bf16")}),
     ("quantization", offered(), {"quantizations": ("fp8",)}),
     ("modality", offered(), {"modalities": frozenset({"text", "image"})}),
-    ("context_length", offered(context_length=100), {"prompt_bytes": 400}),
+    ("context_length", offered(context_length=101), {"prompt_bytes": 400}),
     ("context_length", offered(of=model(context_length=100)), {"prompt_bytes": 400}),
     ("max_output", offered(output_tokens_max=99), {"output_tokens_max": 100}),
     ("max_output", offered(of=model(output_tokens_max=99)), {"output_tokens_max": 100}),

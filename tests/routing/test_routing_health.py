@@ -97,6 +97,11 @@ def test_a_refusal_for_capacity_rests_as_long_as_it_says_within_reason() -> None
     assert (rest_s(20), rest_s(None), rest_s(86_400), rest_s(-5)) == (20, 2, 3_600, 0)
 
 
+def test_our_own_limits_rest_nobody() -> None:
+    health, now_s = noted(Outcome.failed(Fault(429, "x", "x", retry_after_s=9, local=True)))
+    assert not health.resting(ONE.key, now_s)
+
+
 def test_a_refused_credential_cools_all_endpoints_of_its_provider_for_a_minute() -> None:
     health, now_s = noted(Outcome.failed(Fault(401, "authentication", "x", "cool")))
     assert health.rank(OTHER.key, "alpha", now_s) == COOLING

@@ -1,7 +1,7 @@
 """Retry budget and backoff: how often, and how soon, a failed attempt may be repeated elsewhere.
 
 Pure but for counters; the clock and randomness are arguments. Without a budget every outage is
-multiplied by the number of attempts just when capacity is short (reliability 2.1).
+multiplied by the number of attempts just when capacity is short.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Filters: why an endpoint cannot, or may not, serve a request. One small function per reason.
 
 Not here: preferring one endpoint to another (`ranking`). A filter is hard: what it drops stays
-dropped through every fallback. An unknown fact counts as the worst case (reference 2.4, 2.5).
+dropped through every fallback. An unknown fact counts as the worst case (OpenRouter: provider selection).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from ..canon import MaxPrice, Preferences, Request
+from ..canon import MaxPrice, Request
 from ..money import PPM, Rates, utc
 from .entries import DropReason, Offer, Policy
 from .slugs import ADMITS
@@ -257,6 +257,6 @@ def tier_only(ask: Ask) -> str | None:
     return "flex" if ask.tier == "flex" else None
 
 
-def explicit(offer: Offer, wishes: Preferences, ask: Ask) -> bool:
+def explicit(offer: Offer, ask: Ask) -> bool:
     """The caller named this provider or endpoint."""
-    return bool(wishes.order or wishes.only) and (named(offer, ask.order) or named(offer, ask.only))
+    return named(offer, ask.order) or named(offer, ask.only)

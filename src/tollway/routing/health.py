@@ -31,7 +31,7 @@ CAPACITY_REST_S: Final = 2.0
 CAPACITY_REST_MAX_S: Final = 3_600.0
 """A daily quota may name a day; an hour later one call may look again."""
 WINDOW_S: Final = 300.0
-"""Percentiles are over five minutes (reference 2.4)."""
+"""Percentiles are over five minutes, as OpenRouter's cut-offs are."""
 LISTED_WINDOW_S: Final = 1_800.0
 """…and over half an hour in the public list of endpoints."""
 SAMPLES: Final = 128
@@ -42,7 +42,7 @@ FRESH_S: Final = 1.0
 """Percentiles are computed at most this often per endpoint."""
 DAY_MINUTES: Final = 1_440
 COUNTED_CALLS: Final = 10
-"""A minute with fewer calls says nothing about uptime (reference 3.3)."""
+"""A minute with fewer calls says nothing about uptime (OpenRouter's rule)."""
 GOOD_SHARE: Final = 0.8
 RECORDS_MAX: Final = 4_096
 """More endpoints than the shipped catalogue has; beyond it the oldest record is forgotten."""

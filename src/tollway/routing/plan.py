@@ -71,7 +71,7 @@ def after(plan: Plan, index: int, fault: Fault) -> int | None:
     """The attempt that follows attempt `index`, which failed with `fault`; None = give up.
 
     A fault of the request itself is not shown to further endpoints of the same model, but another
-    model may take the request (reference 2.3: any error moves on).
+    model may take the request: with a list of models any error moves on.
     """
     failed = plan.attempts[index]
     for n in range(index + 1, len(plan.attempts)):
@@ -119,11 +119,11 @@ def _sifted(
 
 def _trials_last(ask: Ask, kept: list[Offer], drops: list[Drop]) -> list[Offer]:
     """A trial costs nothing and promises nothing: it serves only who named it or has no other."""
-    wishes = ask.request.preferences
-    wanted = [o for o in kept if not o.endpoint.free_trial or explicit(o, wishes, ask)]
-    if not wanted:
-        return kept
-    return _keep_if(kept, wanted.__contains__, "free_trial", drops)
+
+    def wanted(offer: Offer) -> bool:
+        return not offer.endpoint.free_trial or explicit(offer, ask)
+
+    return _keep_if(kept, wanted, "free_trial", drops) if any(map(wanted, kept)) else kept
 
 
 def _supporting(kept: list[Offer], sent: frozenset[str], drops: list[Drop]) -> list[Offer]:

@@ -2,7 +2,7 @@
 
 Not here: dropping (`filters`). A place is decided by, in this order: the caller's `order`, the
 tier asked for, health, the caller's soft cut-offs, and then the sort, which by default is a draw
-weighted by 1/price² (reference 2.5). Explicit `order` beats health: who names a provider first
+weighted by 1/price². Explicit `order` beats health: who names a provider first
 gets it first.
 """
 
