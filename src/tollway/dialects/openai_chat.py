@@ -16,14 +16,17 @@ from ..errors import TollwayError
 from . import Head, Relay
 from .faults import parse_fault
 from .openai_chat_body import BodyRelay
+from .openai_chat_events import BodyParser, StreamParser
 from .openai_chat_render import render_request
 from .openai_chat_request import parse_request
 from .openai_chat_stream import StreamRelay
 from .reasoning import wanted
+from .translated import Parser
 
 __all__ = [
     "parse_fault",
     "parse_request",
+    "parser",
     "relay",
     "render_error",
     "render_request",
@@ -40,6 +43,11 @@ def relay(
     hides = request is not None and wanted(request.fields).exclude
     kind = StreamRelay if head.stream else BodyRelay
     return kind(head, quirks, hides)
+
+
+def parser(stream: bool, quirks: Collection[str] = ()) -> Parser:
+    """A provider's answer, streamed or whole, to events."""
+    return StreamParser(quirks) if stream else BodyParser(quirks)
 
 
 def render_error(error: TollwayError) -> bytes:

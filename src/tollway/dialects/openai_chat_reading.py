@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from ..canon import Fault, FinishReason
 from . import Meter, faults
 from .openai_chat_answer import (
     BAD_JSON,
     KEPT_AT_END,
+    NOTHING,
     Choice,
     choices_decoder,
     fields_decoder,
@@ -27,6 +28,9 @@ from .openai_chat_answer import (
 )
 from .openai_usage import parse_usage
 from .sse import EventTooLarge, Framer
+
+SKELETONS_MAX = 32
+"""A stream whose chunks keep differing around `choices` is not worth remembering."""
 
 STRAY_BYTES_MAX = 64 * 1024
 """What is kept of a body that has no events in it, to say what it was instead."""
@@ -43,6 +47,9 @@ class Reading:
         self.at_end: dict[str, Raw] = {}
         """Top-level fields for the last chunk."""
         self._framer = Framer()
+        self._prefix = self._suffix = b""
+        """What surrounds `choices` in the provider's chunks, as long as it repeats."""
+        self._skeletons = 0
         self._stray: bytearray | None = bytearray()
         """The start of the body until its first event; None from then on."""
 
@@ -86,6 +93,40 @@ class Reading:
             return None
         self._look_at(fields)
         return fields
+
+    def _usual(self, payload: bytes) -> bytes | None:
+        """The JSON of `choices` of a chunk that is otherwise like the ones before it; None when it
+        has to be read whole. A chunk that begins and ends with the remembered bytes is sound when
+        what lies between is one JSON value; where the end varies (OpenAI pads it), the top level
+        is decoded for what would have to be looked at."""
+        prefix, suffix = self._prefix, self._suffix
+        if not prefix or not payload.startswith(prefix):
+            return None
+        if payload.endswith(suffix):
+            return payload[len(prefix) : -len(suffix)]
+        try:
+            top = _top_decoder.decode(payload)
+        except BAD_JSON:
+            return None
+        if len(top.usage) > 4 or top.error or top.x_groq or top.base_resp or top.citations:
+            return None
+        return bytes(top.choices)
+
+    def _remember(self, payload: bytes, fields: dict[str, Raw], raw: Raw) -> None:
+        """Keep the bytes around `choices` if they alone can be expected again: nothing in them
+        would have to be read each time."""
+        if self._skeletons >= SKELETONS_MAX or len(raw) <= 2 or b"\n" in payload:
+            return
+        for name in _TO_READ:
+            if is_given(fields.get(name)):
+                return
+        choices = bytes(raw)
+        at = payload.find(choices)
+        prefix, suffix = payload[:at], payload[at + len(choices) :]
+        probe = fields_decoder.decode(prefix + b"0" + suffix)
+        if bytes(probe.get("choices", b"")) == b"0" and len(probe) == len(fields):
+            self._skeletons += 1
+            self._prefix, self._suffix = prefix, suffix
 
     def _choices(self, raw: Raw) -> tuple[list[Choice], Raw] | None:
         """The typed choices of a chunk, and their JSON (mended where it had to be)."""
@@ -179,6 +220,19 @@ class Reading:
             return
         if usage is not None:
             self.meter.usage = usage
+
+
+class _Top(Struct):
+    choices: Raw = NOTHING
+    usage: Raw = NOTHING
+    error: Raw = NOTHING
+    x_groq: Raw = NOTHING
+    base_resp: Raw = NOTHING
+    citations: Raw = NOTHING
+
+
+_TO_READ = ("usage", "x_groq", "error", "base_resp", "citations")
+_top_decoder = msgspec.json.Decoder(_Top)
 
 
 def _may_be_error(fields: dict[str, Raw]) -> bool:

@@ -28,6 +28,7 @@ from .openai_chat_answer import (
     note,
     opening,
     reasoning_detail,
+    size,
 )
 from .openai_chat_reading import Reading
 from .openai_usage import render_usage
@@ -35,8 +36,6 @@ from .sse import DONE, escape_separators, event
 from .think_tags import ThinkTags
 
 CHUNK = "chat.completion.chunk"
-SKELETONS_MAX = 32
-"""A stream whose chunks keep differing around `choices` is not worth remembering."""
 
 
 class StreamRelay(Reading):
@@ -50,48 +49,63 @@ class StreamRelay(Reading):
         self._kept: dict[str, Raw] = {}
         self._before = b"data: " + opening(head, CHUNK, {})
         """Of every chunk to the caller, up to its choices; `_AFTER` follows them."""
-        self._prefix = self._suffix = b""
-        """Of the provider's chunks, as long as they repeat."""
-        self._skeletons = 0
         self._hides = exclude_reasoning
         self._tags: dict[int, ThinkTags] | None = {} if "think_tags_in_content" in quirks else None
         self._plain = self._tags is None and not exclude_reasoning
 
     def feed(self, data: bytes) -> bytes:
         out: list[bytes] = []
-        meter, prefix, suffix = self.meter, self._prefix, self._suffix
-        cut, end = len(prefix), -len(suffix)
+        meter, decode = self.meter, choices_decoder.decode
         for payload in self._payloads(data):
-            if prefix and payload.startswith(prefix) and payload.endswith(suffix):
-                raw = payload[cut:end]
+            raw = self._usual(payload)
+            if raw is not None and self._plain:
                 try:
-                    (choice,) = choices_decoder.decode(raw)
+                    (choice,) = decode(raw)
                 except (*BAD_JSON, ValueError):
                     pass
                 else:
-                    delta = choice.delta
-                    if (
-                        delta is not None
-                        and choice.finish_reason is None
-                        and delta.content
-                        and delta.reasoning is None
-                        and delta.reasoning_content is None
-                        and delta.tool_calls is None
-                        and self._plain
-                        and b"\n" not in raw
-                        and not choice.error
-                    ):
-                        text = delta.content
-                        meter.text_bytes += len(text) if text.isascii() else len(text.encode())
-                        meter.spoke = True
-                        out += (self._before, raw, _AFTER)
+                    if choice.finish_reason is None and self._passes(choice, raw, out):
                         continue
             self._chunk(payload, out)
             if meter.fault is not None or meter.ended:
                 break
-            prefix, suffix = self._prefix, self._suffix
-            cut, end = len(prefix), -len(suffix)
         return escape_separators(b"".join(out)) if out else b""
+
+    def _passes(self, choice: Choice, raw: bytes, out: list[bytes]) -> bool:
+        """Pass on a chunk of the kinds that streams are made of; False for any other."""
+        delta = choice.delta
+        if delta is None or choice.error or choice.usage or b"\n" in raw:
+            return False
+        meter = self.meter
+        thought = delta.reasoning_content or delta.reasoning
+        if thought is None and delta.reasoning is None and delta.reasoning_content is None:
+            text = delta.content
+            if text and delta.tool_calls is None:
+                meter.text_bytes += len(text) if text.isascii() else size(text)
+                meter.spoke = True
+                out += (self._before, raw, _AFTER)
+                return True
+            if delta.tool_calls and all(call.index is not None for call in delta.tool_calls):
+                note(meter, delta)
+                out += (self._before, raw, _AFTER)
+                return True
+            return False
+        if not thought or delta.content or delta.tool_calls or delta.reasoning_details:
+            return False
+        if delta.refusal or delta.audio or delta.images or delta.annotations:
+            return False
+        meter.reasoning_bytes += size(thought)
+        meter.spoke = True
+        text_json = msgspec.json.encode(thought)
+        out += (
+            self._before,
+            b'[{"index":%d,"delta":{"role":"assistant","content":"","reasoning":' % choice.index,
+            text_json,
+            b',"reasoning_details":[{"type":"reasoning.text","text":',
+            text_json,
+            b',"format":"unknown","index":0}]},"finish_reason":null}]}\n\n',
+        )
+        return True
 
     def finish(self) -> bytes:
         out: list[bytes] = []
@@ -200,23 +214,6 @@ class StreamRelay(Reading):
             pieces.append(rest)
         return pieces
 
-    def _remember(self, payload: bytes, fields: dict[str, Raw], raw: Raw) -> None:
-        """Keep the bytes around `choices` if they alone can be expected again: nothing in them
-        would have to be read each time."""
-        if self._skeletons >= SKELETONS_MAX or len(raw) <= 2 or b"\n" in payload:
-            return
-        if not _NOTHING_TO_READ.isdisjoint(fields) and any(
-            bytes(fields.get(name, b"null")) != b"null" for name in _NOTHING_TO_READ
-        ):
-            return
-        choices = bytes(raw)
-        at = payload.find(choices)
-        prefix, suffix = payload[:at], payload[at + len(choices) :]
-        probe = fields_decoder.decode(prefix + b"0" + suffix)
-        if bytes(probe.get("choices", b"")) == b"0" and len(probe) == len(fields):
-            self._skeletons += 1
-            self._prefix, self._suffix = prefix, suffix
-
     def _write(self, out: list[bytes], choices: list[Any]) -> None:
         out += (self._before, msgspec.json.encode(choices), _AFTER)
 
@@ -234,7 +231,6 @@ class StreamRelay(Reading):
 
 
 _AFTER = b"}\n\n"
-_NOTHING_TO_READ = frozenset({"usage", "x_groq", "error", "base_resp", "citations"})
 
 
 def _said(index: int, is_reasoning: bool, text: str) -> dict[str, Any]:
