@@ -35,12 +35,23 @@ async def ensure_default(
     entropy: bytes,
 ) -> str | None:
     """On the first start: the workspace `default`, an operator's grant of `grant_nano` to its
-    wallet, and one key, whose text is returned; it is shown nowhere else. Later: None.
+    wallet, and one key, whose text is returned; it is shown nowhere else. Later, or when somebody
+    has already made a key: None.
 
     `entropy` is 32 random bytes. Raises Unavailable.
     """
     if await store.read(_setting, _DONE) is not None:
         return None
+    await ensure_workspace(store, ledger, grant_nano=grant_nano, now_ms=now_ms)
+    text = key_text(entropy)
+    made = await store.write(_make_first_key, pepper, text, now_ms)
+    return text if made else None
+
+
+async def ensure_workspace(store: Store, ledger: Ledger, *, grant_nano: int, now_ms: int) -> None:
+    """The workspace `default` and its first credit, once in the life of a database."""
+    if await store.read(_setting, _DONE) is not None:
+        return
     await store.write(_make_workspace, now_ms)
     if grant_nano:
         grant = Transfer(
@@ -53,9 +64,6 @@ async def ensure_default(
             at_ms=now_ms,
         )
         await ledger.transfer(grant)
-    text = key_text(entropy)
-    made = await store.write(_make_first_key, pepper, text, now_ms)
-    return text if made else None
 
 
 def _make_workspace(connection: apsw.Connection, now_ms: int) -> None:
@@ -63,12 +71,14 @@ def _make_workspace(connection: apsw.Connection, now_ms: int) -> None:
 
 
 def _make_first_key(connection: apsw.Connection, pepper: bytes, text: str, now_ms: int) -> bool:
-    """False when another process was faster."""
+    """False when another process was faster, or a key was made by hand before the first start."""
     if _setting(connection, _DONE) is not None:
         return False
-    insert(connection, pepper, NewKey(name="default"), text, now_ms)
+    wanted = not connection.execute(_SQL["keys_all"]).fetchall()
+    if wanted:
+        insert(connection, pepper, NewKey(name="default"), text, now_ms)
     connection.execute(_SQL["setting_put"], {"name": _DONE, "value": str(now_ms)})
-    return True
+    return wanted
 
 
 def _setting(connection: apsw.Connection, name: str) -> str | None:

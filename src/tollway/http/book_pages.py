@@ -89,18 +89,18 @@ HANDLERS = {
 # ---- a generation --------------------------------------------------------------------------------
 
 
-class _Attempt(msgspec.Struct):
+class _Attempt(msgspec.Struct, frozen=True):
     provider_name: str = ""
     endpoint_id: str = ""
     model_permaslug: str = ""
     status: int | None = None
 
 
-class _Cost(msgspec.Struct):
+class _Cost(msgspec.Struct, frozen=True):
     cache_discount_pico: int = 0
 
 
-class _Detail(msgspec.Struct):
+class _Detail(msgspec.Struct, frozen=True):
     """The parts of a record's detail that are shown. All optional: rows of years ago and rows of
     a recovery lack them."""
 
