@@ -34,7 +34,12 @@ def small() -> Catalogue:
         "safe": Provider(
             "safe", "Safe House", data_policy=DataPolicy(False, 0), datacenters=("DE",)
         ),
-        "open": Provider("open", "Open House", regions={"us": "https://us.open.example"}),
+        "open": Provider(
+            "open",
+            "Open House",
+            regions={"us": "https://us.open.example"},
+            data_policy=DataPolicy(trains_on_data=True, retains_days=0),
+        ),
         "off": Provider("off", "Off", enabled=False),
     }
     models = {

@@ -72,13 +72,14 @@ def listing(
     enabled ones."""
     key = (id(catalogue), live, margin_ppm, base)
     found = _kept.get(key)
-    if found is None or found.catalogue is not catalogue:
+    if found is None:
         while len(_kept) >= _KEPT_MAX:
             del _kept[next(iter(_kept))]
         found = _kept[key] = Listing(catalogue, live, margin_ppm, base)
     return found
 
 
+# A kept listing keeps its catalogue alive, so the id in its key cannot come to mean another one.
 _kept: dict[tuple[int, frozenset[str] | None, int, str], Listing] = {}
 _KEPT_MAX = 4
 """A catalogue before and after a reload, each for everybody and for what is live."""
@@ -145,7 +146,11 @@ def rss(
     rows = _selected(listing(catalogue, live, margin_ppm), query, now_s, {})
     start, stop = _page(query, len(rows))
     chat_links = boolean(query, "use_rss_chat_links") is True
-    return feed([(r.model, r.view, r.created_s) for r in rows[start:stop]], site, chat_links)
+    return feed(
+        [(r.model, msgspec.json.decode(r.raw), r.created_s) for r in rows[start:stop]],
+        site,
+        chat_links,
+    )
 
 
 def zdr_endpoints(

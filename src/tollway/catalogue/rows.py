@@ -11,7 +11,6 @@ import msgspec
 
 from .entries import Catalogue, Endpoint, Model
 from .views import (
-    View,
     context_length,
     created_s,
     description,
@@ -27,7 +26,6 @@ class Row(NamedTuple):
 
     model: Model
     endpoints: tuple[Endpoint, ...]
-    view: View
     raw: msgspec.Raw
     created_s: int
     context: int
@@ -62,7 +60,6 @@ def row_of(
     return Row(
         model=model,
         endpoints=endpoints,
-        view=view,
         raw=msgspec.Raw(msgspec.json.encode(view)),
         created_s=created_s(model),
         context=context_length(model, endpoints) or 0,
