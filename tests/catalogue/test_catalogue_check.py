@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from tollway.catalogue.check import check
-from tollway.catalogue.compile import price_version
-from tollway.catalogue.entries import Auth, Catalogue, Endpoint, Model, Provider
+from tollway.catalogue.entries import Auth, Catalogue, Endpoint, Model, Provider, price_version
 from tollway.catalogue.load import load
 from tollway.money import Override, Price, Rates
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tollway.catalogue.compile import compiled, overlaid, price_version, tiered
-from tollway.catalogue.entries import Auth, Catalogue
+from tollway.catalogue.compile import compiled, overlaid, tiered
+from tollway.catalogue.entries import Auth, Catalogue, price_version
 from tollway.catalogue.files import CatalogueError, Source
 from tollway.money import Override, Price, Rates, parse_price
 

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 from ..money import PICO_PER_USD, Rates
-from .compile import price_version
-from .entries import DIALECTS, Catalogue, Endpoint, Model, Provider
+from .entries import DIALECTS, Catalogue, Endpoint, Model, Provider, price_version
 
 TOKEN_RATE_MAX_PICO = PICO_PER_USD // 1_000
 """A chat token for more than a tenth of a cent (1,000 USD per million) is a slipped decimal point:

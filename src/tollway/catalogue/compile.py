@@ -12,7 +12,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,6 +26,7 @@ from .entries import (
     Endpoint,
     Model,
     Provider,
+    price_version,
     provider_names_of,
 )
 from .files import (
@@ -169,12 +169,6 @@ class Draft:
                     else e
                     for e in endpoints
                 )
-
-
-def price_version(price: Price) -> str:
-    """Equal prices, equal versions: 12 hex digits of a digest over the price's fields."""
-    packed = msgspec.msgpack.encode(price)
-    return blake2b(packed, digest_size=6).hexdigest()
 
 
 def _said(row: msgspec.Struct, shape: type[msgspec.Struct]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Frozen values, no I/O. Files are read by `load`, live credentials are matched by
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Literal
 
 import msgspec
@@ -195,3 +196,9 @@ def provider_names_of(providers: Iterable[Provider]) -> dict[str, str]:
         for spelling in (*provider.aliases, provider.name, provider.id):
             names[spelling.lower()] = provider.id
     return names
+
+
+def price_version(price: Price) -> str:
+    """Equal prices, equal versions: 12 hex digits of a digest over the price's fields."""
+    packed = msgspec.msgpack.encode(price)
+    return blake2b(packed, digest_size=6).hexdigest()
