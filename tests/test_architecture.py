@@ -15,6 +15,10 @@ PURE = {
     "ledger.rules",
     "catalogue.entries",
     "catalogue.listing",
+    "catalogue.rows",
+    "catalogue.filters",
+    "catalogue.views",
+    "catalogue.feed",
     "catalogue.check",
 }
 EDGE = {"upstream", "store", "ledger", "accounts", "catalogue", "settings", "metrics"}
