@@ -4,8 +4,11 @@ import asyncio
 import random
 import resource
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -14,7 +17,10 @@ from support.upstream import Break, Reply, ScriptedProvider, Seen
 from tollway import __version__
 from tollway.upstream import AttemptFailed
 from tollway.upstream.http1 import HttpAnswer
-from tollway.upstream.transport import HttpTransport
+from tollway.upstream.transport import HttpTransport, tls_context
+
+LOOPBACK = Path(__file__).parent / "loopback.pem"
+"""A self-signed certificate for localhost and 127.0.0.1, with its key."""
 
 HEADERS = [("content-type", "application/json"), ("authorization", "Bearer s")]
 
@@ -183,6 +189,64 @@ async def test_a_response_cut_at_every_byte_reads_the_same(transport: HttpTransp
             answer = await ask(transport, provider, f"/{cut}")
             assert (answer.headers["x-a"], await drain(answer)) == ("b", b"abcde")
         assert provider.connections_total == 1
+
+
+# ---- TLS -----------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def tls_server(*protocols: str) -> AsyncIterator[int]:
+    """Answers every request with the protocol that TLS agreed on."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(LOOPBACK)
+    context.set_alpn_protocols(list(protocols))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readline():
+            await reader.readuntil(b"\r\n\r\n")
+            agreed = writer.get_extra_info("ssl_object").selected_alpn_protocol()
+            body = str(agreed).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def test_a_trusted_certificate_is_spoken_to_and_the_connection_kept() -> None:
+    trusting = HttpTransport(tls=tls_context(cafile=LOOPBACK))
+    async with tls_server("h2", "http/1.1") as port:
+        for host in ("127.0.0.1", "localhost", "127.0.0.1"):
+            answer = await trusting.open(
+                "POST", f"https://{host}:{port}/", [], b"", total_timeout_s=5, idle_timeout_s=5
+            )
+            assert await drain(answer) == b"http/1.1"
+        assert trusting.connections == 2
+        await trusting.close()
+
+
+async def test_an_unknown_certificate_is_refused_before_anything_is_sent(
+    transport: HttpTransport,
+) -> None:
+    async with tls_server("http/1.1") as port:
+        url = f"https://127.0.0.1:{port}/"
+        with pytest.raises(AttemptFailed, match="certificate was not accepted") as failed:
+            await transport.open("POST", url, [], b"", total_timeout_s=5, idle_timeout_s=5)
+    fault = failed.value.fault
+    assert (fault.status, fault.error_type) == (502, "provider_unavailable")
+    assert transport.connections == 0
+
+
+async def test_a_host_that_does_not_speak_tls_is_a_502(transport: HttpTransport) -> None:
+    reply = Reply(steps=[b"plain"], framing="raw")
+    async with ScriptedProvider(reply) as provider:
+        url = provider.base_url.replace("http:", "https:")
+        with pytest.raises(AttemptFailed) as failed:
+            await transport.open("POST", url, [], b"", total_timeout_s=1, idle_timeout_s=1)
+    assert failed.value.fault.status in (502, 504) and not failed.value.fault.local
 
 
 # ---- leaving -------------------------------------------------------------------------------------

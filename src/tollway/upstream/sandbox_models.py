@@ -120,7 +120,7 @@ def read(body: bytes) -> Prompt:
     """Raises BadRequest (400) for what no provider would take, an unknown directive included."""
     try:
         ask = _ASK.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise BadRequest(400, "invalid_request", f"The request is not valid: {error}.") from None
     if not ask.messages:
         raise BadRequest(400, "invalid_request", "messages must not be empty.")

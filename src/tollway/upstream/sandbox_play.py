@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -121,19 +122,18 @@ def _stream_steps(
         yield Wait(delay)
     rate = wishes.get("rate")
     bad = _int(wishes, "bad_json")
-    yield from _breaks(0, wishes)
+    if "no_done" not in wishes:
+        events = chain(events, (Event(wire.DONE),))
     n = 0
-    for n, event in enumerate(events, 1):
+    while not (breaks := tuple(_breaks(n, wishes))):
+        event = next(events, None)
+        if event is None:
+            return
+        n += 1
         if event.tokens and isinstance(rate, float):
             yield Wait(event.tokens / rate)
         yield Event(_spoilt(event.data), event.tokens) if n == bad else event
-        after = tuple(_breaks(n, wishes))
-        yield from after
-        if after:
-            return
-    if "no_done" not in wishes:
-        yield Event(wire.DONE)
-        yield from _breaks(n + 1, wishes)
+    yield from breaks
 
 
 def _breaks(n: int, wishes: Mapping[str, object]) -> Iterator[Step]:

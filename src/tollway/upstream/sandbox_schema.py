@@ -11,8 +11,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-DEPTH_MAX = 12
+DEPTH_MAX = 6
 """Of nesting; below it only what is required is filled in, so that recursive schemas end."""
+
+VALUES_MAX = 2000
+"""Of one example; from here on objects and arrays stay empty. Schemas come from callers, and one
+that requires itself twice over would never end."""
 
 _FORMATS = {
     "date": "2026-01-02",
@@ -30,10 +34,24 @@ _FORMATS = {
 
 def example(schema: Any, name: str = "text") -> Any:
     """A value for `schema`; strings without a format say `name` (of the property they are in)."""
-    return _value(schema, schema, name, 0)
+    return _value(schema, _Root(schema), name, 0)
 
 
-def _value(schema: Any, root: Any, name: str, depth: int) -> Any:
+class _Root:
+    """Where references start, and how many values were made."""
+
+    __slots__ = ("made", "schema")
+
+    def __init__(self, schema: Any) -> None:
+        self.schema = schema
+        self.made = 0
+
+    def is_full(self, depth: int) -> bool:
+        return self.made >= VALUES_MAX or depth >= 8 * DEPTH_MAX
+
+
+def _value(schema: Any, root: _Root, name: str, depth: int) -> Any:
+    root.made += 1
     if not isinstance(schema, Mapping):
         return name  # true, false, or not a schema: anything goes
     schema = _resolved(schema, root)
@@ -66,11 +84,11 @@ def _value(schema: Any, root: Any, name: str, depth: int) -> Any:
             return _string(schema, name)
 
 
-def _resolved(schema: Mapping[str, Any], root: Any) -> Mapping[str, Any]:
+def _resolved(schema: Mapping[str, Any], root: _Root) -> Mapping[str, Any]:
     """References followed and `allOf` folded in; a reference that leads nowhere is dropped."""
     for _ in range(DEPTH_MAX):
         if "$ref" in schema:
-            target = _target(root, schema["$ref"])
+            target = _target(root.schema, schema["$ref"])
             schema = _merged({k: v for k, v in schema.items() if k != "$ref"}, target)
         elif isinstance(schema.get("allOf"), list):
             parts = schema["allOf"]
@@ -128,19 +146,21 @@ def _type(schema: Mapping[str, Any]) -> str | None:
     return "number" if "minimum" in schema or "maximum" in schema else "string"
 
 
-def _object(schema: Mapping[str, Any], root: Any, depth: int) -> dict[str, Any]:
+def _object(schema: Mapping[str, Any], root: _Root, depth: int) -> dict[str, Any]:
     properties = schema.get("properties")
     properties = properties if isinstance(properties, Mapping) else {}
     required = schema.get("required")
     names = [n for n in required if isinstance(n, str)] if isinstance(required, list) else []
     if depth < DEPTH_MAX:
         names = list(dict.fromkeys([*properties, *names]))
-    if depth >= 4 * DEPTH_MAX:
-        return {}  # required of itself without end: no value exists
-    return {n: _value(properties.get(n, {}), root, n, depth + 1) for n in names}
+    made: dict[str, Any] = {}
+    for n in names:
+        if not root.is_full(depth):
+            made[n] = _value(properties.get(n, {}), root, n, depth + 1)
+    return made
 
 
-def _array(schema: Mapping[str, Any], root: Any, name: str, depth: int) -> list[Any]:
+def _array(schema: Mapping[str, Any], root: _Root, name: str, depth: int) -> list[Any]:
     first = schema.get("prefixItems")
     first = first if isinstance(first, list) else []
     values = [_value(item, root, name, depth + 1) for item in first]
@@ -149,7 +169,7 @@ def _array(schema: Mapping[str, Any], root: Any, name: str, depth: int) -> list[
     wanted = least if depth >= DEPTH_MAX else max(least, min(1, most))
     item = schema.get("items", {})
     unique = schema.get("uniqueItems") is True
-    while len(values) < min(wanted, 1000):
+    while len(values) < wanted and not root.is_full(depth):
         value = _value(item, root, name, depth + 1)
         values.append(_another(item, value, len(values)) if unique else value)
     return values
@@ -184,7 +204,7 @@ def _number(schema: Mapping[str, Any], step: int) -> float:
             value = min(value, high)
         if below is not None:
             value = min(value, below - (multiple or 1))
-    if multiple:
+    if multiple and math.isfinite(value / multiple):
         value = math.ceil(value / multiple) * multiple
         if high is not None and value > high:
             value = math.floor(high / multiple) * multiple

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from functools import lru_cache, partial
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -173,9 +174,15 @@ class HttpTransport:
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._tls is None:
-            self._tls = ssl.create_default_context()
-            self._tls.set_alpn_protocols(["http/1.1"])
+            self._tls = tls_context()  # 20 to 40 ms, once, and only for who needs it
         return self._tls
+
+
+def tls_context(cafile: Path | None = None) -> ssl.SSLContext:
+    """Certificates and names checked against the system's authorities, or those in `cafile`."""
+    context = ssl.create_default_context(cafile=cafile)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 class Target(msgspec.Struct, frozen=True):
