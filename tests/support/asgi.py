@@ -70,6 +70,8 @@ class Client:
             messages.append(message)
 
         await self.app(scope, receive, send)
+        if not messages:
+            return Reply(0, [], b"")  # nobody was there to be answered
         start, *rest = messages
         assert start["type"] == "http.response.start"
         data = b"".join(bytes(message.get("body", b"")) for message in rest)

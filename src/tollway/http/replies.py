@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from .. import errors
@@ -118,6 +119,8 @@ class Edge:
             if started:
                 raise
             await error_reply(error)(scope, receive, outward)
+        except ClientDisconnect:
+            return
         except Exception as error:  # noqa: BLE001  the request ends here
             record_unexpected(scope, error)
             if not started:
