@@ -13,6 +13,8 @@ PURE = {
     "receipt",
     "ledger.entries",
     "ledger.rules",
+    "ledger.rows",
+    "ledger.windows",
     "catalogue.entries",
     "catalogue.listing",
     "catalogue.rows",
@@ -23,7 +25,7 @@ PURE = {
 }
 EDGE = {"upstream", "store", "ledger", "accounts", "catalogue", "settings", "metrics"}
 ROAD = {"gateway", "flow"}
-DOORS = {"http", "cli", "wiring", "__main__"}
+DOORS = {"http", "cli", "terminal", "doctor", "wiring", "__main__"}
 RINGS = (CORE, PURE, EDGE, ROAD, DOORS)
 
 IMPURE = {"asyncio", "os", "socket", "time", "random", "threading", "subprocess", "pathlib", "apsw"}

@@ -543,19 +543,22 @@ class _Books:
 
 @asynccontextmanager
 async def _books(home: Path | None) -> AsyncIterator[_Books]:
-    from .accounts.pepper import load_pepper
+    """The books of a home; a new home gets them as `serve` would make them."""
+    from .accounts.first_run import ensure_workspace
+    from .accounts.pepper import PEPPER_BYTES, load_pepper
     from .ledger.sqlite import Ledger
+    from .money import parse_usd
     from .store.sqlite import Store
 
     settings = load_settings({"home": home})
-    if not settings.database.exists():
-        _stop(
-            f"There is no database in {settings.home}; `tollway serve` makes one at its first start."
-        )
+    grant_nano = _value(parse_usd, settings.first_credit_usd, "first_credit_usd")
     store = Store.open(settings.database)
     store.start(asyncio.get_running_loop())
     try:
-        yield _Books(store, Ledger(store, clock_ms=_now_ms), load_pepper(settings.home))
+        ledger = Ledger(store, clock_ms=_now_ms)
+        pepper = load_pepper(settings.home, secrets.token_bytes(PEPPER_BYTES))
+        await ensure_workspace(store, ledger, grant_nano=grant_nano, now_ms=_now_ms())
+        yield _Books(store, ledger, pepper)
     finally:
         await store.close()
 

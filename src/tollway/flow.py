@@ -54,6 +54,8 @@ class Call:
         self.attempt: Attempt | None = None
         """The endpoint being called; None before the first and after a failed attempt."""
         self.relay: Relay | None = None
+        self.called_s = self.started_s
+        """When the current attempt began: health must not blame an endpoint for those before it."""
         self.first_s: float | None = None
         self.faults: list[tuple[Attempt, Fault]] = []
         self.progress_made: receipt.Progress = "none"
@@ -81,7 +83,7 @@ class Call:
             outcome: Held | Refused = await self.gateway.ledger.hold(hold)
         except asyncio.CancelledError:
             # The command may already be on its way to the disk: the void is queued behind it.
-            self.gateway.ledger.void(Void(self.id, "left_before_admission", self._now_ms(), None))
+            self.gateway.end(Void(self.id, "left_before_admission", self._now_ms(), None))
             raise
         if isinstance(outcome, Refused):
             raise _refused(self.plan, self.caller, outcome)
@@ -93,11 +95,7 @@ class Call:
         """Settle. The command is queued before anything is awaited, so no cancellation can come
         between the decision and the books; the ledger repeats it until it is on the disk."""
         self.gateway.calls.pop(self.id, None)
-        end = receipt.close(self._facts())
-        if isinstance(end, Void):
-            self.gateway.ledger.void(end)
-        else:
-            self.gateway.ledger.settle(end)
+        self.gateway.end(receipt.close(self._facts()))
         self._report()
         await self._hang_up()
 
@@ -139,7 +137,7 @@ class Call:
     async def _listen(self, attempt: Attempt) -> bytes:
         """Call one endpoint and wait for its first content. Raises AttemptFailed."""
         request, endpoint = self.request, attempt.endpoint
-        self.attempt = attempt
+        self.attempt, self.called_s = attempt, self.gateway.clock()
         self.output_tokens_max = attempt.output_tokens_for(
             self.granted_nano, self.caller.policy.margin_ppm
         )
@@ -272,7 +270,7 @@ class Call:
         if self.charge is not None and self.attempt is not None:
             first = now if self.first_s is None else self.first_s
             tokens = self.charge.usage.completion_tokens
-            answered = Outcome.answered(first - self.started_s, tokens, now - self.started_s)
+            answered = Outcome.answered(first - self.called_s, tokens, now - self.called_s)
             self.gateway.note(self.attempt, answered)
         self.gateway.report(self, now)
 

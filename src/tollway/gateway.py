@@ -19,6 +19,8 @@ from .accounts.keyring import KeyRing
 from .canon import Request
 from .catalogue.entries import Catalogue, Provider
 from .dialects import Outbound
+from .ledger.entries import Ended, Settle, Void
+from .ledger.rules import UnknownHold
 from .ledger.sqlite import Ledger
 from .metrics import Metrics
 from .routing.budget import RetryBudget
@@ -138,6 +140,23 @@ class Gateway:
             return False
         healthy = self.health.rank(attempt.endpoint.key, provider, now) == STABLE
         return healthy or self.retries.allow(provider, now)
+
+    def end(self, command: Settle | Void) -> None:
+        """Hand the end of a hold to the ledger: queued when this returns, and repeated there
+        until it is on the disk. Nobody waits for it."""
+        if isinstance(command, Void):
+            self.ledger.void(command).add_done_callback(self._ended)
+        else:
+            self.ledger.settle(command).add_done_callback(self._ended)
+
+    def _ended(self, done: asyncio.Future[Ended]) -> None:
+        if done.cancelled():
+            return
+        if error := done.exception():
+            if not isinstance(error, UnknownHold):  # a hold that was refused has nothing to end
+                log.error("the end of a hold was refused, recovery will end it: %r", error)
+        elif lost_nano := done.result().lost_nano:
+            self.metrics.platform_loss(lost_nano)
 
     def note(self, attempt: Attempt, outcome: Outcome) -> None:
         """How an attempt ended, for health and metrics."""
