@@ -116,12 +116,17 @@ class Desk:
         return row
 
     def budget(self, key_id: str, day: int) -> Budget:
-        """A key's budget in the window of `day`, or of the last day seen if that is later."""
+        """A key's budget in the window of `day`, or of the last day seen if that is later. A day
+        once seen stays seen, also by a hold that is refused: a clock set back opens no old window.
+        """
         row = self.budgets.get(key_id)
         if row is None:
-            row = self.budgets[key_id] = Budget(key_id, None, None, day)
+            row = self.budgets[key_id] = self.changed_budgets[key_id] = Budget(
+                key_id, None, None, day
+            )
         if day > row.day:
             roll(row, day)
+            self.changed_budgets[key_id] = row
         return row
 
 
