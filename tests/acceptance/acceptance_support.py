@@ -1,0 +1,80 @@
+"""What the acceptance tests share: money as integers, tools, a raw look at one answer."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from decimal import Decimal
+from typing import Any
+
+from support.server import Server
+
+SANDBOX, SANDBOX_B = "Tollway Sandbox", "Tollway Sandbox B"
+HELLO = [{"role": "user", "content": "Hello there, world"}]
+
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 3}},
+    "required": ["city", "days"],
+    "additionalProperties": False,
+}
+
+
+def tool(name: str = "get_weather") -> dict[str, Any]:
+    return {
+        "type": "function",
+        "function": {"name": name, "description": "What it is like.", "parameters": CITY},
+    }
+
+
+def nano(usd: float | str) -> int:
+    """USD as it left the server to nano-USD. Fails for an amount finer than the books."""
+    exact = Decimal(str(usd)) * 10**9
+    assert exact == int(exact), f"{usd} USD is finer than a nano-USD"
+    return int(exact)
+
+
+def settled_balance(server: Server, generation_id: str) -> int:
+    """The wallet in nano-USD, once this generation is in the books."""
+    status, body, _ = server.ask("GET", f"/generation?id={generation_id}")
+    assert status == 200, body
+    return server.balance_nano()
+
+
+def events(text: str) -> list[Any]:
+    """The data of a stream's events, decoded; `[DONE]` stays text."""
+    found: list[Any] = []
+    for line in text.split("\n"):
+        if line.startswith("data: "):
+            data = line[6:]
+            found.append(data if data == "[DONE]" else json.loads(data))
+    return found
+
+
+def open_holds(server: Server) -> int:
+    """What the running server itself says it has not settled."""
+    _, text, _ = server.ask("GET", "/metrics", key=None)
+    line = next(x for x in text.split("\n") if x.startswith("tollway_holds_open "))
+    return int(float(line.split()[1]))
+
+
+class Quiet:
+    """A server must come out of a block of tests as it went in: nothing charged, nothing held,
+    books clean, still answering."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.before = server.balance_nano()
+
+    def check(self) -> None:
+        server = self.server
+        assert server.ask("GET", "/health/ready", key=None)[0] == 200
+        assert open_holds(server) == 0
+        shown = json.loads(server.tollway("credits", "show", "--json"))
+        assert shown["held_usd"] == "0", "a hold was left open"
+        assert nano(shown["balance_usd"]) == self.before, "something was charged"
+        server.assert_books()
+
+
+def connect(server: Server, timeout_s: float = 30) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", server.port, timeout=timeout_s)
