@@ -177,9 +177,11 @@ class Writer:
         try:
             if not items and not self.healthy:
                 self._probe()
+                self._works()
             for batch in _batches(items):
                 answers = self._commit(batch)
                 done += len(batch)
+                self._works()
                 self._answer(batch, answers)
         except _StoreFailed as failure:
             self._failures += 1
@@ -189,9 +191,10 @@ class Writer:
             self._retry_at = monotonic() + self._retry_s
             self._retry_s = min(self._retry_s * 2, RETRY_MOST_S)
             self._park(items[done:])
-        else:
-            if not self.healthy:
-                log.warning("the store works again")
+
+    def _works(self) -> None:
+        if not self.healthy:
+            log.warning("the store works again")
             self.healthy = True
             self._retry_s = RETRY_FIRST_S
 
