@@ -146,7 +146,10 @@ class Call:
         self._upstream = answer = await self.gateway.open(attempt, outbound, self._remaining_s())
         if answer.status >= 400:
             body = await _all(answer, limit=65_536)
-            raise AttemptFailed(out.parse_fault(answer.status, answer.headers, body))
+            now_s, quirks = self.gateway.clock(), attempt.provider.quirks
+            raise AttemptFailed(
+                out.parse_fault(answer.status, answer.headers, body, now_s=now_s, quirks=quirks)
+            )
         head = self._head(attempt.model.id, attempt.provider.name)
         self.relay = relay = dialect(request.dialect).relay(
             head, endpoint.dialect, attempt.provider.quirks, request

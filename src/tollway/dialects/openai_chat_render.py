@@ -53,7 +53,10 @@ def render_request(request: Request, attempt: Attempt, output_tokens_max: int) -
         fields["stream_options"] = _WITH_USAGE
     fields[draft.limit_field or _limit_field(given)] = output_tokens_max
     body = msgspec.json.encode({"model": attempt.endpoint.id, **fields})
-    return Outbound(PATH, body, tuple(draft.headers))
+    return Outbound(PATH, body, (_JSON, *draft.headers))
+
+
+_JSON = ("Content-Type", "application/json")
 
 
 _OURS = frozenset(
