@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from dialect_support import BILL
+from msgspec import Raw
 
 from tollway.canon import Usage
 from tollway.dialects import Bill
-from tollway.dialects.openai_usage import parse_usage, render_usage
+from tollway.dialects.openai_usage import parse_usage, read_usage, render_usage
 
 SHAPES: list[tuple[str, Any, Usage | None]] = [
     (
@@ -140,6 +142,8 @@ SHAPES: list[tuple[str, Any, Usage | None]] = [
 def test_usage_is_read_from_every_shape_it_comes_in(row: tuple[str, Any, Usage | None]) -> None:
     _, report, expected = row
     assert parse_usage(report) == expected
+    if report != {"prompt_tokens": 5, "completion_tokens": float("inf")}:
+        assert read_usage(Raw(json.dumps(report).encode())) == expected
 
 
 def test_xai_leaves_reasoning_out_of_the_completion() -> None:
@@ -150,6 +154,9 @@ def test_xai_leaves_reasoning_out_of_the_completion() -> None:
     }
     quirks = ("completion_tokens_exclude_reasoning_in_chat",)
     assert parse_usage(report, quirks) == Usage(1, 100, reasoning_tokens=90)
+    assert read_usage(Raw(json.dumps(report).encode()), quirks) == Usage(
+        1, 100, reasoning_tokens=90
+    )
     assert parse_usage(report) == Usage(1, 10, reasoning_tokens=90)
 
 

@@ -220,5 +220,5 @@ def test_a_session_is_named_in_the_header_the_provider_reads() -> None:
     body = {"model": "a", "messages": [{"role": "user", "content": "x"}], "session_id": "s\n1"}
     request = parse_request(json.dumps(body).encode())
     to = attempt(("session_affinity_header=x-session-affinity",))
-    assert render_request(request, to, 5).headers == (("x-session-affinity", "s1"),)
-    assert render_request(request, attempt(), 5).headers == ()
+    assert render_request(request, to, 5).headers[1:] == (("x-session-affinity", "s1"),)
+    assert render_request(request, attempt(), 5).headers == (("Content-Type", "application/json"),)

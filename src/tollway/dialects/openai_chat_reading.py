@@ -26,7 +26,7 @@ from .openai_chat_answer import (
     is_given,
     mended,
 )
-from .openai_usage import parse_usage
+from .openai_usage import read_usage
 from .sse import EventTooLarge, Framer
 
 SKELETONS_MAX = 32
@@ -115,7 +115,7 @@ class Reading:
     def _remember(self, payload: bytes, fields: dict[str, Raw], raw: Raw) -> None:
         """Keep the bytes around `choices` if they alone can be expected again: nothing in them
         would have to be read each time."""
-        if self._skeletons >= SKELETONS_MAX or len(raw) <= 2 or b"\n" in payload:
+        if self._skeletons >= SKELETONS_MAX or len(raw) <= 2:
             return
         for name in _TO_READ:
             if is_given(fields.get(name)):
@@ -200,7 +200,7 @@ class Reading:
         if tier is not None:
             meter.service_tier = tier
         usage = fields.get("usage")
-        if is_given(usage):
+        if usage is not None and is_given(usage):
             self._note_usage(usage)
         elif "x_groq" in fields:
             inner = msgspec.json.decode(fields["x_groq"])
@@ -210,12 +210,10 @@ class Reading:
             if is_given(fields.get(name)):
                 self.at_end[name] = fields[name].copy()
 
-    def _note_usage(self, raw: Raw | None) -> None:
+    def _note_usage(self, raw: Raw) -> None:
         """The last report that makes sense wins: some providers count up in every chunk."""
-        if raw is None:
-            return
         try:
-            usage = parse_usage(msgspec.json.decode(raw), self.quirks)
+            usage = read_usage(raw, self.quirks)
         except BAD_JSON:
             return
         if usage is not None:

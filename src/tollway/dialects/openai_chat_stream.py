@@ -145,6 +145,8 @@ class StreamRelay(Reading):
     # ---- one chunk, the long way -----------------------------------------------------------------
 
     def _chunk(self, payload: bytes, out: list[bytes]) -> None:
+        if b"\n" in payload:
+            payload = _on_one_line(payload)
         fields = self._envelope(payload)
         if fields is None:
             return
@@ -159,7 +161,7 @@ class StreamRelay(Reading):
         choices, mended = found
         self._remember(payload, fields, raw)
         rewritten: list[Any] = []
-        same = mended is raw and b"\n" not in payload
+        same = mended is raw
         for choice, own in zip(choices, listed_decoder.decode(mended), strict=True):
             if not self._note_choice(choice):
                 return
@@ -231,6 +233,14 @@ class StreamRelay(Reading):
 
 
 _AFTER = b"}\n\n"
+
+
+def _on_one_line(payload: bytes) -> bytes:
+    """JSON that came over several `data:` lines; what is not JSON is left for the reader."""
+    try:
+        return msgspec.json.format(payload, indent=-1)
+    except BAD_JSON:
+        return payload
 
 
 def _said(index: int, is_reasoning: bool, text: str) -> dict[str, Any]:

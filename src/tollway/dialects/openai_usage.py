@@ -8,11 +8,38 @@ estimated); a part that is not counts as zero and is named in `doubts`. Nothing 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Raw
 
 from ..canon import TOKENS_MAX, Usage
 from ..money import usd_from_nano
 from . import Bill
+
+
+def read_usage(raw: Raw, quirks: Collection[str] = ()) -> Usage | None:
+    """A usage object as JSON; see `parse_usage`. The plain form, which most answers have, is
+    decoded straight into its type."""
+    try:
+        report = _plain_decoder.decode(raw)
+        inside = report.prompt_tokens_details or _NO_INSIDE
+        outside = report.completion_tokens_details or _NO_OUTSIDE
+        if _EXCLUDES in quirks or inside.cached_tokens_details or any(map(len, report.elsewhere())):
+            return parse_usage(msgspec.json.decode(raw), quirks)
+    except msgspec.ValidationError:
+        return parse_usage(msgspec.json.decode(raw), quirks)
+    return Usage(
+        prompt_tokens=report.prompt_tokens,
+        completion_tokens=report.completion_tokens,
+        cached_tokens=inside.cached_tokens or 0,
+        cache_write_tokens=inside.cache_write_tokens or inside.cache_creation_tokens or 0,
+        audio_tokens=inside.audio_tokens or 0,
+        image_tokens=inside.image_tokens or 0,
+        reasoning_tokens=outside.reasoning_tokens or 0,
+        audio_output_tokens=outside.audio_tokens or 0,
+        image_output_tokens=outside.image_tokens or 0,
+    )
 
 
 def parse_usage(report: object, quirks: Collection[str] = ()) -> Usage | None:
@@ -64,7 +91,7 @@ def parse_usage(report: object, quirks: Collection[str] = ()) -> Usage | None:
     reasoning = part(
         "reasoning_tokens", (outside, "reasoning_tokens"), (report, "reasoning_tokens")
     )
-    if "completion_tokens_exclude_reasoning_in_chat" in quirks:
+    if _EXCLUDES in quirks:
         completion += reasoning
     server_tools = _table(report, "server_tool_use", "server_tool_use_details")
     return Usage(
@@ -122,6 +149,61 @@ def render_usage(bill: Bill) -> dict[str, Any]:
         body["server_tool_use"] = {"web_search_requests": usage.web_searches}
         body["server_tool_use_details"] = {"web_search_requests": usage.web_searches}
     return body
+
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=TOKENS_MAX)]
+_EXCLUDES = "completion_tokens_exclude_reasoning_in_chat"
+_ABSENT = Raw(b"")
+
+
+class _Inside(msgspec.Struct):
+    cached_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
+    cache_creation_tokens: Count | None = None
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
+    cached_tokens_details: Raw = _ABSENT
+
+
+class _Outside(msgspec.Struct):
+    reasoning_tokens: Count | None = None
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
+
+
+class _Plain(msgspec.Struct):
+    """OpenAI's own form; a report with any of the further fields is read the long way."""
+
+    prompt_tokens: Count
+    completion_tokens: Count
+    prompt_tokens_details: _Inside | None = None
+    completion_tokens_details: _Outside | None = None
+    prompt_cache_hit_tokens: Raw = _ABSENT
+    cached_tokens: Raw = _ABSENT
+    cache_read_input_tokens: Raw = _ABSENT
+    cache_creation_input_tokens: Raw = _ABSENT
+    reasoning_tokens: Raw = _ABSENT
+    server_tool_use: Raw = _ABSENT
+    server_tool_use_details: Raw = _ABSENT
+    num_search_queries: Raw = _ABSENT
+    num_sources_used: Raw = _ABSENT
+
+    def elsewhere(self) -> tuple[Raw, ...]:
+        return (
+            self.prompt_cache_hit_tokens,
+            self.cached_tokens,
+            self.cache_read_input_tokens,
+            self.cache_creation_input_tokens,
+            self.reasoning_tokens,
+            self.server_tool_use,
+            self.server_tool_use_details,
+            self.num_search_queries,
+            self.num_sources_used,
+        )
+
+
+_NO_INSIDE, _NO_OUTSIDE = _Inside(), _Outside()
+_plain_decoder = msgspec.json.Decoder(_Plain)
 
 
 def _count(value: object) -> int | None:
