@@ -62,6 +62,7 @@ class Call:
         self.charge: receipt.Charge | None = None
         self.client_left = False
         self._upstream: Answer | None = None
+        self._read_out = False
 
     # ---- hold … settle ---------------------------------------------------------------------------
 
@@ -161,6 +162,7 @@ class Call:
             if meter.fault is not None:
                 raise AttemptFailed(meter.fault)
             if not data:
+                self._read_out = True
                 break
         self.first_s = self.gateway.clock()
         self.progress_made = "spoke"
@@ -181,6 +183,7 @@ class Call:
                 if passed:
                     await write(passed)
                 if not data:
+                    self._read_out = True
                     break
         except AttemptFailed as failed:
             self.progress_made = "broke"
@@ -283,7 +286,7 @@ class Call:
         if answer is None:
             return
         try:
-            if self.relay is not None and self.relay.meter.ended:
+            if self.relay is not None and self.relay.meter.ended and not self._read_out:
                 async with asyncio.timeout(_GOODBYE_S):
                     while await answer.read():
                         pass

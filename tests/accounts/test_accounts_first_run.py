@@ -2,6 +2,7 @@ import asyncio
 import os
 from pathlib import Path
 
+import apsw
 import pytest
 
 from support.control import NOW_S, house
@@ -14,6 +15,21 @@ from tollway.ledger.audit import audit
 
 NOW_MS = int(NOW_S * 1000)
 GRANT = 5_000_000_000
+
+
+def forget_the_first_run(connection: apsw.Connection) -> None:
+    """As a database is before its first start, but for the grant."""
+    connection.execute("DELETE FROM setting WHERE name = 'first_run_ms'")
+    connection.execute("DELETE FROM key")
+
+
+async def test_a_key_made_by_hand_before_the_first_start_is_enough(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        await home.store.write(
+            lambda c: c.execute("DELETE FROM setting WHERE name = 'first_run_ms'")
+        )
+        start = {"grant_nano": GRANT, "now_ms": NOW_MS, "entropy": os.urandom(32)}
+        assert await ensure_default(home.store, home.gateway.ledger, home.pepper, **start) is None
 
 
 async def test_the_first_start_makes_a_workspace_credit_and_one_key(tmp_path: Path) -> None:
@@ -59,9 +75,7 @@ async def test_a_crash_in_between_is_mended_without_a_second_grant(tmp_path: Pat
                     raise errors.store_unavailable()
                 return await home.store.write(fn, *args)  # type: ignore[arg-type]
 
-        await home.store.write(
-            lambda c: c.execute("DELETE FROM setting WHERE name = 'first_run_ms'")
-        )
+        await home.store.write(forget_the_first_run)
 
         async def start(store: object) -> str | None:
             return await ensure_default(
@@ -82,9 +96,7 @@ async def test_a_crash_in_between_is_mended_without_a_second_grant(tmp_path: Pat
 
 async def test_two_first_starts_at_once_make_one_key(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
-        await home.store.write(
-            lambda c: c.execute("DELETE FROM setting WHERE name = 'first_run_ms'")
-        )
+        await home.store.write(forget_the_first_run)
         starts = [
             ensure_default(
                 home.store,

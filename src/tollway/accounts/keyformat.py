@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import zlib
+from collections.abc import Callable
 
 PREFIX = "tlw_"
 ENTROPY_BYTES = 32
@@ -51,6 +52,20 @@ def key_label(key: str) -> str:
 def key_digest(pepper: bytes, key: str) -> bytes:
     """What is stored of a key and looked up: 32 bytes."""
     return hmac.digest(pepper, key.encode(), "sha256")
+
+
+def digester(pepper: bytes) -> Callable[[str], bytes]:
+    """`key_digest` for many keys under one pepper. It copies a prepared state, which costs half
+    as much and, unlike the one-shot function, keeps the interpreter's lock: no other thread can
+    take its turn in the middle of identifying a caller."""
+    prepared = hmac.new(pepper, digestmod="sha256")
+
+    def digest(key: str) -> bytes:
+        state = prepared.copy()
+        state.update(key.encode())
+        return state.digest()
+
+    return digest
 
 
 def key_hash(digest: bytes) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from .. import errors
 from ..store.sqlite import Store
 from . import keys
-from .keyformat import PREFIX, key_digest, looks_like_key
+from .keyformat import PREFIX, digester, looks_like_key
 from .keys import KeyRecord
 
 LAST_USED_EVERY_S = 60.0
@@ -48,6 +48,7 @@ class KeyRing:
     def __init__(self, store: Store, pepper: bytes, clock: Callable[[], float]) -> None:
         self._store = store
         self._pepper = pepper
+        self._digest = digester(pepper)
         self._clock = clock
         self._records: Mapping[bytes, tuple[bytes, KeyRecord]] = {}
         self._revision = -1
@@ -75,7 +76,7 @@ class KeyRing:
         text = _key_sent(authorization, x_api_key)
         if len(text) > 256:
             raise errors.bad_key()
-        digest = key_digest(self._pepper, text)
+        digest = self._digest(text)
         found = self._records.get(digest)
         if found is None or not hmac.compare_digest(found[0], digest):
             if not looks_like_key(text):
