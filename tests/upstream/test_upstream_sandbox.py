@@ -188,6 +188,10 @@ async def test_usage_counts_four_bytes_a_token_over_all_that_was_sent(sandbox: S
     assert usage is not None
     assert (usage.prompt_tokens, usage.completion_tokens) == (111 + 85, 3 * 11)
     assert usage.total_tokens == 111 + 85 + 33
+    assert sandbox.counters.tokens == 33
+    streamed = (await sandbox.chunks("a b c d"))[-1].usage
+    assert streamed is not None and streamed.completion_tokens == 2
+    assert sandbox.counters.tokens == 33 + 2
 
 
 async def test_usage_is_streamed_only_when_asked_for(sandbox: Sandbox) -> None:
@@ -202,6 +206,8 @@ async def test_the_output_limit_is_kept_to_the_token(sandbox: Sandbox, field: st
     assert whole.choices[0].message.content == "ä" * 6
     assert whole.choices[0].finish_reason == "length"
     assert whole.usage is not None and whole.usage.completion_tokens == 3
+    words = (await sandbox.body("ää ää ää", **{field: 2})).choices[0].message.content
+    assert words == "ää ä"
     exact = await sandbox.body("x" * 12, **fields)
     assert exact.choices[0].finish_reason == "stop"
 

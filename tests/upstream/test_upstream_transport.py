@@ -299,13 +299,37 @@ async def test_closing_inside_the_body_closes_the_socket_within_a_second(
 async def test_a_provider_that_goes_on_sending_after_the_close_is_cut_off(
     transport: HttpTransport,
 ) -> None:
-    steps = [b"one", *([b"more", 0.005] * 1000)]
+    steps = [b"one", *([b"more", 0.002] * 1000)]
     async with ScriptedProvider(Reply(steps=steps)) as provider:
         answer = await ask(transport, provider)
         await answer.read()
         await answer.close()
         assert await provider.until(lambda: provider.connections_open == 0) < 0.5
-        assert len(provider.seen[0].delivered) < 20
+        assert len(provider.seen[0].delivered) < 12
+
+
+@pytest.mark.parametrize("size", [10, 1_000_000], ids=["unread", "paused"])
+@pytest.mark.parametrize("framing", ["chunked", "eof"])
+async def test_closing_with_bytes_unread_closes_the_socket_at_once(
+    transport: HttpTransport, framing: str, size: int
+) -> None:
+    steps = [b"x" * size] * 3
+    async with ScriptedProvider(Reply(steps=[*steps, Break.STALL], framing=framing)) as provider:
+        answer = await ask(transport, provider)
+        await asyncio.sleep(0.02)
+        await answer.close()
+        assert transport.connections == 0
+        assert await provider.until(lambda: provider.connections_open == 0) < 1
+
+
+async def test_closing_before_an_end_that_is_the_connections_closes_at_once(
+    transport: HttpTransport,
+) -> None:
+    async with ScriptedProvider(Reply(steps=[b"x", Break.STALL], framing="eof")) as provider:
+        answer = await ask(transport, provider)
+        assert await answer.read() == b"x"
+        await answer.close()
+        assert transport.connections == 0
 
 
 async def test_cancelling_a_read_loses_nothing(transport: HttpTransport) -> None:
