@@ -10,7 +10,7 @@ import apsw
 import pytest
 
 from tollway.errors import Unavailable
-from tollway.store import connect
+from tollway.store import connect, sqlite
 from tollway.store.migrate import StoreTooNew
 from tollway.store.sqlite import Store
 
@@ -158,6 +158,22 @@ async def test_the_wal_is_moved_into_the_database_beside_the_writer(store: Store
             break
         await asyncio.get_running_loop().run_in_executor(None, threading.Event().wait, 0.01)
     assert store.path.stat().st_size > database
+
+
+async def test_a_busy_writer_pauses_for_a_checkpoint_before_the_wal_grows_for_ever(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "WAL_PAGES_MAX", 50)
+    n = 0
+    sizes: list[int] = []
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 1.6
+    while loop.time() < until:
+        n += 200
+        await store.write(add, *range(n - 200, n))
+        sizes.append(store.path.with_name("tollway.db-wal").stat().st_size)
+    assert len(set(sizes[len(sizes) * 3 // 4 :])) < len(sizes) // 8  # no longer growing
+    assert len(await store.read(notes)) == n
 
 
 # ---- a disk that fails ---------------------------------------------------------------------------
