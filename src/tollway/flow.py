@@ -62,7 +62,6 @@ class Call:
         self.charge: receipt.Charge | None = None
         self.client_left = False
         self._upstream: Answer | None = None
-        self._read_out = False
 
     # ---- hold … settle ---------------------------------------------------------------------------
 
@@ -162,7 +161,6 @@ class Call:
             if meter.fault is not None:
                 raise AttemptFailed(meter.fault)
             if not data:
-                self._read_out = True
                 break
         self.first_s = self.gateway.clock()
         self.progress_made = "spoke"
@@ -183,8 +181,7 @@ class Call:
                 if passed:
                     await write(passed)
                 if not data:
-                    self._read_out = True
-                    break
+                        break
         except AttemptFailed as failed:
             self.progress_made = "broke"
             self._note_fault(attempt, failed.fault)
@@ -281,18 +278,9 @@ class Call:
         self.gateway.report(self, now)
 
     async def _hang_up(self) -> None:
-        """Part from the provider: a finished answer leaves its connection for the next call."""
+        """Part from the provider; a finished answer leaves its connection for the next call."""
         answer, self._upstream = self._upstream, None
-        if answer is None:
-            return
-        try:
-            if self.relay is not None and self.relay.meter.ended and not self._read_out:
-                async with asyncio.timeout(_GOODBYE_S):
-                    while await answer.read():
-                        pass
-        except (AttemptFailed, TimeoutError):
-            pass
-        finally:
+        if answer is not None:
             await answer.close()
 
     def _remaining_s(self) -> float:
@@ -300,10 +288,6 @@ class Call:
 
     def _now_ms(self) -> int:
         return _ms(self.gateway.clock())
-
-
-_GOODBYE_S = 0.5
-"""A provider that has said its last event may take this long to end its body."""
 
 
 def serve(
