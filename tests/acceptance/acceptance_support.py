@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+import select
+import socket
 from decimal import Decimal
 from typing import Any
 
@@ -78,3 +81,41 @@ class Quiet:
 
 def connect(server: Server, timeout_s: float = 30) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", server.port, timeout=timeout_s)
+
+
+def raw(
+    server: Server,
+    first: bytes,
+    *,
+    drip: bytes = b"",
+    every_s: float = 0.1,
+    read: bool = True,
+    to_the_end: bool = False,
+    timeout_s: float = 10,
+) -> tuple[int, bytes]:
+    """Send bytes as they are, then `drip` one byte at a time, and read one answer, or all there is
+    until the server closes: (status, body). (0, b"") when it closes without a word."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=timeout_s) as wire:
+        wire.sendall(first)
+        if not read:
+            return 0, b""
+        for at in range(len(drip)):
+            if select.select([wire], [], [], every_s)[0]:
+                break
+            wire.sendall(drip[at : at + 1])
+        found = b""
+        while piece := wire.recv(65_536):
+            found += piece
+            head, end, body = found.partition(b"\r\n\r\n")
+            length = _LENGTH.search(head) if end else None
+            if head.startswith(b"HTTP/1.1 100 ") and not to_the_end:
+                break
+            if not to_the_end and length is not None and len(body) >= int(length[1]):
+                break
+    if not found:
+        return 0, b""
+    head, _, body = found.partition(b"\r\n\r\n")
+    return int(head.split(b" ", 2)[1]), body
+
+
+_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]+)")

@@ -134,9 +134,7 @@ def test_system_developer_and_content_parts_are_accepted(client: OpenAI) -> None
 
 
 @pytest.mark.parametrize("options", [None, {"include_usage": True}, {"include_usage": False}])
-def test_a_stream_ends_with_exactly_one_usage_chunk_with_cost(
-    client: OpenAI, options: Any
-) -> None:
+def test_a_stream_ends_with_exactly_one_usage_chunk_with_cost(client: OpenAI, options: Any) -> None:
     more = {} if options is None else {"stream_options": options}
     stream = client.chat.completions.create(
         model="tollway/echo",
@@ -174,9 +172,7 @@ def test_the_stream_helper_gathers_the_whole_answer(client: OpenAI) -> None:
     assert whole.usage is not None and whole.usage.completion_tokens == 200
 
 
-def test_leaving_a_stream_early_charges_what_was_delivered(
-    server: Server, client: OpenAI
-) -> None:
+def test_leaving_a_stream_early_charges_what_was_delivered(server: Server, client: OpenAI) -> None:
     before = server.balance_nano()
     stream = client.chat.completions.create(
         model="tollway/lorem",
@@ -328,7 +324,8 @@ def test_reasoning_streams_before_the_text_and_may_be_sent_back(client: OpenAI) 
     )
     deltas: list[Any] = [c.choices[0].delta for c in chunks if c.choices]
     kinds = [
-        "reasoning" if getattr(d, "reasoning", None) else "text" if d.content else "" for d in deltas
+        "reasoning" if getattr(d, "reasoning", None) else "text" if d.content else ""
+        for d in deltas
     ]
     assert [k for k in kinds if k] == ["reasoning"] * 8 + ["text"]
     details = [d for delta in deltas for d in getattr(delta, "reasoning_details", None) or []]
@@ -468,7 +465,11 @@ def test_an_error_inside_a_stream_is_raised_after_the_text_before_it(
 
 
 def test_a_wrong_or_missing_key_is_an_authentication_error(server: Server) -> None:
-    for key in ("sk-not-a-key", server.key[:-1] + "x", "tlw_" + "0" * 49):
+    for key in (
+        "sk-not-a-key",
+        server.key[:-1] + ("x" if server.key[-1] != "x" else "y"),
+        "tlw_" + "0" * 49,
+    ):
         with (
             OpenAI(base_url=server.url, api_key=key, max_retries=0) as stranger,
             pytest.raises(openai.AuthenticationError) as raised,
@@ -521,9 +522,7 @@ def test_capacity_and_outage_have_their_own_classes(client: OpenAI) -> None:
         )
     assert limited.value.response.headers["retry-after"] == "7"
     with pytest.raises(openai.InternalServerError) as down:
-        client.chat.completions.create(
-            model="tollway/fault", messages=says("[[fault status=503]]")
-        )
+        client.chat.completions.create(model="tollway/fault", messages=says("[[fault status=503]]"))
     assert down.value.status_code == 503
 
 
@@ -531,9 +530,7 @@ def test_no_credit_is_402_and_an_exhausted_key_403(server: Server) -> None:
     key = server.tollway("keys", "create", "--name", "poor", "--limit", "0.00001", "--plain")
     with OpenAI(base_url=server.url, api_key=key, max_retries=0) as poor:
         with pytest.raises(openai.PermissionDeniedError) as raised:
-            poor.chat.completions.create(
-                model="tollway/echo", messages=HELLO, max_tokens=1_000
-            )
+            poor.chat.completions.create(model="tollway/echo", messages=HELLO, max_tokens=1_000)
         assert raised.value.body["metadata"]["scope"] == "key_limit"  # type: ignore[index]
     with Server(env={"TOLLWAY_FIRST_CREDIT_USD": "0"}) as broke:
         with (
@@ -624,5 +621,7 @@ async def test_fifty_parallel_calls_cost_exactly_what_they_say(server: Server) -
 
 def test_the_books_are_in_order_after_all_of_this(server: Server) -> None:
     server.assert_books()
-    errors = [line for line in server.log().splitlines() if " ERROR " in line or "Traceback" in line]
+    errors = [
+        line for line in server.log().splitlines() if " ERROR " in line or "Traceback" in line
+    ]
     assert errors == []

@@ -59,7 +59,11 @@ def test_a_chat_answer_and_its_generation_tell_the_same(client: OpenRouter) -> N
     assert nano(usage.cost) == 5 * 1_000 + 5 * 2_000
 
     made = client.generations.get_generation(id=answer.id).data
-    assert (made.id, made.model, made.provider_name) == (answer.id, "tollway/echo", "Tollway Sandbox")
+    assert (made.id, made.model, made.provider_name) == (
+        answer.id,
+        "tollway/echo",
+        "Tollway Sandbox",
+    )
     assert (made.tokens_prompt, made.tokens_completion) == (5, 5)
     assert (made.native_tokens_prompt, made.native_tokens_completion) == (5, 5)
     assert made.total_cost == usage.cost == made.usage
@@ -243,7 +247,10 @@ def test_models_of_the_user_are_those_that_can_be_called(
 
 
 def test_key_and_credits_move_by_the_cost_of_a_call(client: OpenRouter) -> None:
-    key, credits = client.api_keys.get_current_key_metadata().data, client.credits.get_credits().data
+    key, credits = (
+        client.api_keys.get_current_key_metadata().data,
+        client.credits.get_credits().data,
+    )
     answer = client.chat.send(model="tollway/lorem", messages=says("[[tokens=11]]"))
     assert answer.usage is not None and answer.usage.cost is not None
     client.generations.get_generation(id=answer.id)

@@ -50,6 +50,8 @@ def inflate(body: bytes, limit_bytes: int) -> bytes:
         raise errors.bad_json("it is said to be gzip and is not") from None
     if not engine.eof:
         raise errors.bad_json("the gzip body is cut short")
+    if engine.unused_data:  # or what one reader checks, another would read on
+        raise errors.bad_json("something follows the gzip body")
     return bytes(out)
 
 
