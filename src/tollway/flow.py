@@ -143,7 +143,9 @@ class Call:
         )
         out = dialect(endpoint.dialect)
         outbound = out.render_request(request, attempt, self.output_tokens_max)
-        self._upstream = answer = await self.gateway.open(attempt, outbound, self._remaining_s())
+        self._upstream = answer = await self.gateway.open(
+            attempt, outbound, self._remaining_s(), stream=request.stream
+        )
         if answer.status >= 400:
             body = await _all(answer, limit=65_536)
             now_s, quirks = self.gateway.clock(), attempt.provider.quirks

@@ -119,16 +119,20 @@ class Gateway:
             resolve_provider=self.catalogue.provider_slug,
         )
 
-    async def open(self, attempt: Attempt, outbound: Outbound, remaining_s: float) -> Answer:
-        """Send one attempt. Raises AttemptFailed."""
+    async def open(
+        self, attempt: Attempt, outbound: Outbound, remaining_s: float, *, stream: bool
+    ) -> Answer:
+        """Send one attempt. Silence is a fault in a stream only: a whole answer may take all the
+        time there is before its first byte. Raises AttemptFailed."""
+        remaining_s = max(remaining_s, 0.001)
         reach = self.reach[attempt.provider.id]
         return await self.upstream.open(
             "POST",
             reach.base_url + outbound.path,
             [*reach.headers, *outbound.headers],
             outbound.body,
-            total_timeout_s=max(remaining_s, 0.001),
-            idle_timeout_s=self.settings.idle_timeout_s,
+            total_timeout_s=remaining_s,
+            idle_timeout_s=self.settings.idle_timeout_s if stream else remaining_s,
         )
 
     def may_retry(self, attempt: Attempt, remaining_s: float) -> bool:
