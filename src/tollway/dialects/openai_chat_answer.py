@@ -50,6 +50,8 @@ class Choice(Struct):
     delta: Delta | None = None
     message: Delta | None = None
     finish_reason: str | None = None
+    native_finish_reason: str | None = None
+    """Of a provider that is a router itself."""
     logprobs: Raw = NOTHING
     usage: Raw = NOTHING
     error: Raw = NOTHING
@@ -192,6 +194,7 @@ def _mended_choice(choice: object, position: int) -> dict[str, Any]:
             raise ValueError(f"{name} is not an object")
     reason = choice.get("finish_reason")
     fixed["finish_reason"] = reason if isinstance(reason, str) else None
+    fixed.pop("native_finish_reason", None)
     return fixed
 
 

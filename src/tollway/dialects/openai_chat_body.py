@@ -128,10 +128,10 @@ class BodyRelay(Reading):
                 if changed is not None:
                     whole.pop("delta", None)
                     whole["message"] = changed
-            reason = self.finishes.get(choice.index, ("stop", None))
+            reason, native = self.finishes.get(choice.index, ("stop", None))
             whole["index"] = choice.index
-            whole["finish_reason"] = reason[0]
-            whole["native_finish_reason"] = choice.finish_reason or reason[0]
+            whole["finish_reason"] = reason
+            whole["native_finish_reason"] = native or reason
             whole.pop("usage", None)
             rewritten.append(whole)
         return rewritten

@@ -151,18 +151,19 @@ class Reading:
             self._note_usage(choice.usage)
         if choice.finish_reason:
             reason = finish_of(choice.finish_reason)
-            self.meter.finish, self.meter.native_finish = reason, choice.finish_reason
+            native = choice.native_finish_reason or choice.finish_reason
+            self.meter.finish, self.meter.native_finish = reason, native
             if reason == "error":
                 self._fail(
                     Fault(
                         status=502,
                         error_type="provider_unavailable",
                         message="The provider broke its answer off.",
-                        provider_code=choice.finish_reason[:100],
+                        provider_code=native[:100],
                     )
                 )
                 return False
-            self.finishes[choice.index] = reason, choice.finish_reason
+            self.finishes[choice.index] = reason, native
             self.meter.spoke = True
         return True
 
