@@ -356,7 +356,15 @@ FAULTS: list[tuple[str, bytes, str]] = [
     ("done at once", wire(), "without having said anything"),
     ("a role and done", wire(chunk({"role": "assistant"})), "without having said anything"),
     ("bad json", wire(b'{"choices":[{"index":0,"delta":{"content":"a"'), "not JSON"),
-    ("bad utf-8", wire(b'{"choices":[{"index":0,"delta":{"content":"\xff"}}]}'), "unknown form"),
+    ("bad utf-8", wire(b'{"choices":[{"index":0,"delta":{"content":"\xff"}}]}'), "not JSON"),
+    ("bad utf-8 unread", wire(b'{"choices":[{"delta":{"content":"a","x":"\xff"}}]}'), "not JSON"),
+    (
+        "bad utf-8 in a usual chunk",
+        wire(
+            *[b'{"choices":[{"delta":{"content":"a","x":"' + x + b'"}}]}' for x in (b"", b"\xff")]
+        ),
+        "not JSON",
+    ),
     ("not an object", wire(b"[1]"), "not JSON"),
     ("choices of numbers", wire(b'{"choices":[1]}'), "unknown form"),
     ("choices no list", wire(b'{"choices":{}}'), "unknown form"),

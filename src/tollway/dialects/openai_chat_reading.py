@@ -82,16 +82,17 @@ class Reading:
             self._done()
             return None
         try:
+            payload.decode()  # strings that are skipped are not checked by the JSON decoder
             fields = fields_decoder.decode(payload)
             if _may_be_error(fields):
                 fault = faults.error_inside(msgspec.json.decode(payload))
                 if fault is not None:
                     self._fail(fault)
                     return None
+            self._look_at(fields)
         except BAD_JSON:
             self._fail(faults.broken("The provider sent an event that is not JSON.", payload))
             return None
-        self._look_at(fields)
         return fields
 
     def _usual(self, payload: bytes) -> bytes | None:
@@ -101,6 +102,8 @@ class Reading:
         is decoded for what would have to be looked at."""
         prefix, suffix = self._prefix, self._suffix
         if not prefix or not payload.startswith(prefix):
+            return None
+        if not (payload.isascii() or _is_utf8(payload)):
             return None
         if payload.endswith(suffix):
             return payload[len(prefix) : -len(suffix)]
@@ -144,8 +147,7 @@ class Reading:
     def _note_choice(self, choice: Choice) -> bool:
         """Take a choice's finish reason, usage and error out; False when it is a fault."""
         if is_given(choice.error):
-            error = msgspec.json.decode(choice.error)
-            self._fail(faults.fault_in_answer({"error": error}))
+            self._fail(_fault_of(choice.error))
             return False
         if is_given(choice.usage):
             self._note_usage(choice.usage)
@@ -234,10 +236,25 @@ _TO_READ = ("usage", "x_groq", "error", "base_resp", "citations")
 _top_decoder = msgspec.json.Decoder(_Top)
 
 
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _may_be_error(fields: dict[str, Raw]) -> bool:
     if "choices" in fields:
         return is_given(fields.get("error")) or "base_resp" in fields
     return "error" in fields or "object" in fields or "type" in fields or "base_resp" in fields
+
+
+def _fault_of(raw: Raw) -> Fault:
+    try:
+        return faults.fault_in_answer({"error": msgspec.json.decode(raw)})
+    except BAD_JSON:
+        return faults.broken("The provider sent an error that cannot be read.", bytes(raw))
 
 
 def _not_a_stream(body: bytes) -> Fault:
