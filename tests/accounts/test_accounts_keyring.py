@@ -36,6 +36,7 @@ class WatchedStore:
         self.reads: list[str] = []
         self.writes: list[str] = []
         self.broken = False
+        self.full = False
         self.gate: asyncio.Event | None = None
 
     async def read(self, fn: Callable[..., Any], *args: Any) -> Any:
@@ -48,7 +49,7 @@ class WatchedStore:
 
     async def write(self, fn: Callable[..., Any], *args: Any) -> Any:
         self.writes.append(fn.__name__)
-        if self.broken:
+        if self.broken or self.full:
             raise errors.store_unavailable()
         return await self.store.write(fn, *args)
 
@@ -287,11 +288,12 @@ async def test_last_use_is_written_once_a_minute_at_most(home: House) -> None:
 async def test_last_use_survives_a_failing_write(home: House) -> None:
     ring, store = await watched(home)
     record = ring.identify(f"Bearer {home.first_key}", None)
-    store.broken = True
+    store.full = True
     with pytest.raises(errors.Unavailable):
         await ring.refresh()
-    store.broken = False
+    store.full = False
     await ring.refresh()
+    assert store.writes == ["note_used", "note_used"]
     assert (await keys.get_key(home.store, record.hash)).last_used_ms == home.now_ms
 
 

@@ -87,6 +87,14 @@ async def test_a_change_touches_what_it_names_and_nothing_else(home: House) -> N
     assert unlimited.disabled
 
 
+async def test_the_reset_of_a_limit_can_change_alone(home: House) -> None:
+    record, _ = await home.key(limit_nano=7_000, limit_reset="weekly")
+    changed = await keys.update_key(
+        home.store, record.hash, KeyChange(limit_reset="daily"), now_ms=home.now_ms
+    )
+    assert (changed.limit_nano, changed.limit_reset) == (7_000, "daily")
+
+
 async def test_what_was_spent_survives_every_change_of_the_key(home: House) -> None:
     record, _ = await home.key(limit_nano=1_000_000)
     await home.spend(record, 400_000)

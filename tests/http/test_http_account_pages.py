@@ -9,6 +9,7 @@ from openrouter import operations
 
 from support.asgi import Client
 from support.control import House, house
+from tollway import errors
 from tollway.accounts import workspaces
 from tollway.accounts.keyformat import looks_like_key
 from tollway.accounts.workspaces import Workspace
@@ -95,6 +96,18 @@ async def test_a_key_is_made_and_works_at_once(home: House, management: str) -> 
     assert (made.data.creator_user_id, made.data.external_user) == ("user-1", "their-7")
     own = await home.client("GET", "/api/v1/key", key=made.key)
     assert own.json()["data"]["limit"] == 1.5
+
+
+async def test_a_key_that_was_made_is_shown_even_if_it_cannot_be_read_back(
+    home: House, management: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost() -> bool:
+        raise errors.store_unavailable()
+
+    monkeypatch.setattr(home.gateway.keys, "refresh", lost)
+    reply = await home.client("POST", "/v1/keys", key=management, json={"name": "x"})
+    assert reply.status == 201
+    assert (await home.client("GET", "/v1/key", key=reply.json()["key"])).status == 200
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,6 @@ class KeyRing:
             return  # a slower read of an older state
         self._records = {digest: (digest, record) for digest, record in found}
         self._revision = revision
-        self._unknown.clear()
         alive = {record.hash for _, record in found}
         self._last_used = {h: at for h, at in self._last_used.items() if h in alive}
 

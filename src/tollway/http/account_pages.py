@@ -8,6 +8,7 @@ answered.
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -82,7 +83,8 @@ async def create_key(gateway: Gateway, request: Request, caller: KeyRecord) -> R
         now_ms=now_ms,
         entropy=secrets.token_bytes(ENTROPY_BYTES),
     )
-    await gateway.keys.refresh()
+    with suppress(errors.Unavailable):  # the key is made and its text exists only here
+        await gateway.keys.refresh()
     view = _key_view(gateway, record, None)
     return json_reply(shapes.CreateKeyResponse(view, text), 201, {"Cache-Control": "no-store"})
 
