@@ -104,7 +104,11 @@ class Gateway:
     # ---- used by the road ------------------------------------------------------------------------
 
     def new_id(self, now_s: float) -> str:
-        return f"gen-{int(now_s)}-{self.random.getrandbits(96):024x}"
+        """Seconds, then 24 hexadecimal digits that begin with the fraction of the second: ids that
+        grow with time are several times cheaper for the ledger's indexes than random ones."""
+        seconds = int(now_s)
+        fraction = int((now_s - seconds) * 0xFF_FFFF)
+        return f"gen-{seconds}-{fraction:06x}{self.random.getrandbits(72):018x}"
 
     def plan(self, request: Request, policy: Policy, now_s: float) -> Plan:
         """Raises CallerError for a slug that is not in the catalogue."""

@@ -61,7 +61,9 @@ class Store:
             connection = open_writer(path, vfs=vfs)
             migrate(connection)
         except FAILURES as error:
-            raise store_unavailable() from error
+            unavailable = store_unavailable()
+            unavailable.add_note(f"{path} cannot be opened: {error}")  # for the operator
+            raise unavailable from error
         return cls(path, connection, vfs)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -77,6 +79,7 @@ class Store:
         if self._closed:
             return
         self._closed = True
+        self._writer.refuse()
         self._stop.set()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._close)

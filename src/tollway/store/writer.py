@@ -78,7 +78,11 @@ class Writer:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._queue: SimpleQueue[Item | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[Item] | None] = SimpleQueue()
+        self._outbox: list[Item] = []
+        """Submitted in this turn of the event loop: handed over at its end, all with one wake-up,
+        since waking a thread costs the loop more than everything else in `submit`."""
+        self._refusing = False
         self._waiting: list[Item] = []
         self._loop: AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -96,6 +100,12 @@ class Writer:
         self._loop = loop
         self._thread = threading.Thread(target=self._run, name="tollway-writer", daemon=True)
         self._thread.start()
+
+    def refuse(self) -> None:
+        """Hand over what was submitted and take no more; from the event loop's thread, before
+        `stop`."""
+        self._refusing = True
+        self._post()
 
     def stop(self) -> None:
         """Commit everything queued and end the thread. Blocks; what a failing store cannot take
@@ -118,11 +128,18 @@ class Writer:
         if self._loop is None:
             raise RuntimeError("the store has not been started")
         future: Future[Any] = self._loop.create_future()
-        if self._thread is None:
+        if self._thread is None or self._refusing:
             future.set_exception(store_unavailable())
-        else:
-            self._queue.put(Item(apply, command, future, durable, alone, orphaned))
+            return future
+        if not self._outbox:
+            self._loop.call_soon(self._post)
+        self._outbox.append(Item(apply, command, future, durable, alone, orphaned))
         return future
+
+    def _post(self) -> None:
+        if self._outbox:
+            self._queue.put(self._outbox)
+            self._outbox = []
 
     def stats(self) -> CommitStats:
         samples = sorted(self._samples[: min(self.commits, FSYNC_SAMPLES)]) or [0.0]
@@ -158,15 +175,15 @@ class Writer:
         timeout = None if self.healthy else max(0.0, self._retry_at - monotonic())
         items: list[Item] = []
         try:
-            item = self._queue.get(timeout=timeout)
+            posted = self._queue.get(timeout=timeout)
             while True:
-                if item is None:
+                if posted is None:
                     self._stopping = True
                 else:
-                    items.append(item)
+                    items += posted
                 if len(items) >= BATCH_MAX:
                     break
-                item = self._queue.get_nowait()
+                posted = self._queue.get_nowait()
         except Empty:
             pass
         return items
