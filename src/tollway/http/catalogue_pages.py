@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -114,8 +115,16 @@ async def list_endpoints(gateway: Gateway, request: Request, caller: KeyRecord |
 async def list_zdr_endpoints(
     gateway: Gateway, request: Request, caller: KeyRecord | None
 ) -> Response:
-    margin = gateway.policy.margin_ppm
-    return json_reply({"data": listing.zdr_endpoints(gateway.catalogue, margin_ppm=margin)})
+    catalogue, margin_ppm = gateway.catalogue, gateway.policy.margin_ppm
+    kept = _zdr_kept.get(margin_ppm)
+    if kept is None or kept[0] is not catalogue:
+        rows = listing.zdr_endpoints(catalogue, margin_ppm=margin_ppm)
+        kept = _zdr_kept[margin_ppm] = (catalogue, msgspec.json.encode({"data": rows}))
+    return Response(kept[1], media_type=JSON)
+
+
+_zdr_kept: dict[int, tuple[Catalogue, bytes]] = {}
+"""Two megabytes that anyone may ask for take 27 ms to write; by margin, for the last catalogue."""
 
 
 async def list_providers(gateway: Gateway, request: Request, caller: KeyRecord | None) -> Response:
