@@ -13,6 +13,9 @@ import msgspec
 TOKENS_MAX = 10**9
 """Upper bound of any token counter a provider may report."""
 
+UNITS_MAX = 10_000
+"""…and of what is counted in pieces: images, searches."""
+
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error"]
 
 
@@ -42,10 +45,45 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     estimated: bool = False
     doubts: tuple[str, ...] = ()
 
+    @property
+    def _sound(self) -> bool:
+        """Nothing to correct: the usual case, decided without building anything."""
+        inside = (
+            self.cached_tokens
+            + self.cache_write_tokens
+            + self.cache_write_1h_tokens
+            + self.audio_tokens
+            + self.image_tokens
+        )
+        outside = self.reasoning_tokens + self.audio_output_tokens + self.image_output_tokens
+        least = min(
+            self.cached_tokens,
+            self.cached_audio_tokens,
+            self.cache_write_tokens,
+            self.cache_write_1h_tokens,
+            self.audio_tokens,
+            self.image_tokens,
+            self.reasoning_tokens,
+            self.audio_output_tokens,
+            self.image_output_tokens,
+            self.images,
+            self.web_searches,
+        )
+        return (
+            least >= 0
+            and inside <= self.prompt_tokens <= TOKENS_MAX
+            and outside <= self.completion_tokens <= TOKENS_MAX
+            and self.cached_audio_tokens <= self.cached_tokens
+            and self.images <= UNITS_MAX
+            and self.web_searches <= UNITS_MAX
+        )
+
     def checked(self) -> Usage:
         """The same usage within bounds: every counter in 0…10^9 and no subset larger than its
         total. What had to be corrected is named in `doubts`; the correction never lowers a total.
         """
+        if self._sound:
+            return self
         doubts: list[str] = []
         fixed: dict[str, int] = {}
 
@@ -63,9 +101,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
                 fixed[part] = bounded(part, left)
                 left -= fixed[part]
         for unit in ("images", "web_searches"):
-            fixed[unit] = bounded(unit, 10_000)
-        if not doubts:
-            return self
+            fixed[unit] = bounded(unit, UNITS_MAX)
         return msgspec.structs.replace(self, **fixed, doubts=tuple(doubts))
 
 
