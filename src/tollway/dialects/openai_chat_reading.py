@@ -116,13 +116,10 @@ class Reading:
         return bytes(top.choices)
 
     def _remember(self, payload: bytes, fields: dict[str, Raw], raw: Raw) -> None:
-        """Keep the bytes around `choices` if they alone can be expected again: nothing in them
-        would have to be read each time."""
+        """Keep the bytes around `choices` of a chunk that has been read whole: a later chunk with
+        the same ones says nothing new there."""
         if self._skeletons >= SKELETONS_MAX or len(raw) <= 2:
             return
-        for name in _TO_READ:
-            if is_given(fields.get(name)):
-                return
         choices = bytes(raw)
         at = payload.find(choices)
         prefix, suffix = payload[:at], payload[at + len(choices) :]
@@ -232,7 +229,6 @@ class _Top(Struct):
     citations: Raw = NOTHING
 
 
-_TO_READ = ("usage", "x_groq", "error", "base_resp", "citations")
 _top_decoder = msgspec.json.Decoder(_Top)
 
 
