@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from . import errors, receipt
@@ -53,6 +54,8 @@ class Call:
         self.output_tokens_max: int | None = None
         self.attempt: Attempt | None = None
         """The endpoint being called; None before the first and after a failed attempt."""
+        self.sent = False
+        """The request has left for it: from here on it may work, and bill."""
         self.relay: Relay | None = None
         self.called_s = self.started_s
         """When the current attempt began: health must not blame an endpoint for those before it."""
@@ -126,6 +129,8 @@ class Call:
             except AttemptFailed as failed:
                 await self._failed(attempt, failed.fault)
                 index = after(self.plan, index, failed.fault)
+                if self.client_left:
+                    break  # an answer that was read on for its usage is not bought again
                 if index is not None and not self.gateway.may_retry(
                     self.plan.attempts[index], self._remaining_s()
                 ):
@@ -141,10 +146,15 @@ class Call:
         self.output_tokens_max = attempt.output_tokens_for(
             self.granted_nano, self.caller.policy.margin_ppm
         )
+        self.sent = False
         out = dialect(endpoint.dialect)
         outbound = out.render_request(request, attempt, self.output_tokens_max)
         self._upstream = answer = await self.gateway.open(
-            attempt, outbound, self._remaining_s(), stream=request.stream
+            attempt,
+            outbound,
+            self._remaining_s(),
+            stream=request.stream,
+            on_sent=self._has_left,
         )
         if answer.status >= 400:
             body = await _all(answer, limit=65_536)
@@ -183,8 +193,10 @@ class Call:
                 if passed:
                     await write(passed)
                 if not data:
-                        break
+                    break
         except AttemptFailed as failed:
+            if meter.said_everything:  # only the goodbye is missing
+                return relay
             self.progress_made = "broke"
             self._note_fault(attempt, failed.fault)
             raise errors.broken_stream(attempt.provider.name, failed.fault) from None
@@ -207,7 +219,7 @@ class Call:
             return
         self.client_left = True
         bills_anyway = self.attempt is not None and not self.attempt.provider.cancels
-        if not (bills_anyway and self.gateway.drain(self.task)):
+        if not (self.sent and bills_anyway and self.gateway.drain(self.task)):
             self.task.cancel()
 
     def progress(self) -> Progress | None:
@@ -232,10 +244,10 @@ class Call:
         return Head(self.id, model, provider, int(self.started_s), self.request.stream)
 
     def _charge(self) -> receipt.Charge:
-        assert self.relay is not None and self.attempt is not None
-        usage = self.relay.meter.usage_or_estimate(self.request.prompt_tokens_likely)
-        started_ms, margin_ppm = _ms(self.started_s), self.caller.policy.margin_ppm
-        return receipt.charge(self.attempt, usage, started_ms, margin_ppm)
+        """What has passed so far, priced."""
+        charge = receipt.seen(self._facts())
+        assert charge is not None
+        return charge
 
     def _facts(self) -> receipt.Facts:
         return receipt.Facts(
@@ -245,11 +257,10 @@ class Call:
             plan=self.plan,
             progress=self.progress_made,
             client_left=self.client_left,
-            attempt=self.attempt,
+            attempt=self.attempt if self.sent else None,
             meter=self.relay.meter if self.relay else None,
             charge=self.charge,
-            prompt_tokens_likely=self.request.prompt_tokens_likely,
-            streamed=self.request.stream,
+            request=self.request,
             granted_nano=self.granted_nano,
             output_tokens_max=self.output_tokens_max,
             started_ms=_ms(self.started_s),
@@ -259,6 +270,9 @@ class Call:
             margin_ppm=self.caller.policy.margin_ppm,
             notes=self.notes,
         )
+
+    def _has_left(self) -> None:
+        self.sent = True
 
     async def _failed(self, attempt: Attempt, fault: Fault) -> None:
         """An attempt is over; what it had begun is dropped, the hold is kept for the next one."""
@@ -316,11 +330,18 @@ def _refused(plan: Plan, caller: Caller, refused: Refused) -> errors.CallerError
 
 
 async def _all(answer: Answer, limit: int) -> bytes:
-    """At most `limit` bytes of a body that is only read for its error text."""
+    """At most `limit` bytes of a body that is only read for its error text. The status alone says
+    enough: a body that is slow or breaks off is not waited for, and is no fault of its own."""
     body = b""
-    while len(body) < limit and (data := await answer.read()):
-        body += data
+    with suppress(AttemptFailed, TimeoutError):
+        async with asyncio.timeout(_ERROR_BODY_S):
+            while len(body) < limit and (data := await answer.read()):
+                body += data
     return body[:limit]
+
+
+_ERROR_BODY_S = 2.0
+"""An error's text must arrive this soon: another endpoint is waiting to be tried."""
 
 
 def _ms(seconds: float) -> int:

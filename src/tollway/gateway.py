@@ -124,7 +124,13 @@ class Gateway:
         )
 
     async def open(
-        self, attempt: Attempt, outbound: Outbound, remaining_s: float, *, stream: bool
+        self,
+        attempt: Attempt,
+        outbound: Outbound,
+        remaining_s: float,
+        *,
+        stream: bool,
+        on_sent: Callable[[], None],
     ) -> Answer:
         """Send one attempt. Silence is a fault in a stream only: a whole answer may take all the
         time there is before its first byte. Raises AttemptFailed."""
@@ -137,6 +143,7 @@ class Gateway:
             outbound.body,
             total_timeout_s=remaining_s,
             idle_timeout_s=self.settings.idle_timeout_s if stream else remaining_s,
+            on_sent=on_sent,
         )
 
     def may_retry(self, attempt: Attempt, remaining_s: float) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from .canon import Fault, Usage
+from .canon import Fault, Request, Usage
 from .dialects import Bill, Meter
 from .ledger.entries import Generation, PlatformCost, Settle, Void
 from .money import PICO_PER_NANO, Cost, charge_nano, cost, utc
@@ -25,6 +25,15 @@ Ending = Literal["completed", "left", "broken", "failed", "stopped"]
 left: cut off because the client went away, or because we had to stop while delivering ·
 broken: the provider failed after it had begun to speak · failed: no attempt spoke ·
 stopped: nothing had been sent to a provider, or nothing had come back when we had to stop."""
+
+
+PROMPT_SLACK_TOKENS = 16_384
+"""What a provider may add to a prompt (its own system prompt, tool templates) and bill. Beyond a
+token per byte of the caller's text and this, a reported figure is not believed."""
+
+OUTPUT_SLACK, OUTPUT_SLACK_TOKENS = 2, 1_024
+"""Some providers do not count reasoning in the limit they were sent. Beyond twice the limit a
+reported figure is not believed."""
 
 
 class Charge(msgspec.Struct, frozen=True):
@@ -48,12 +57,11 @@ class Facts(msgspec.Struct, frozen=True):
     progress: Progress
     client_left: bool
     attempt: Attempt | None
-    """The attempt that was being listened to; None when none was, or the last one failed."""
+    """The attempt that was being listened to; None when nothing was sent, or the last one failed."""
     meter: Meter | None
     charge: Charge | None
     """Of a whole answer, as it was told to the caller."""
-    prompt_tokens_likely: int
-    streamed: bool
+    request: Request
     granted_nano: int
     output_tokens_max: int | None
     started_ms: int
@@ -107,25 +115,25 @@ def close(facts: Facts) -> Settle | Void:
     | broken | nothing (zero-completion insurance) | what was seen, to provider_unreconciled |
     | failed, stopped | nothing | – |
     """
-    seen, ending = _seen(facts), facts.ending
+    paid, ending = facts.charge or seen(facts), facts.ending
     match ending:
-        case "completed" | "left" if seen is not None and facts.attempt is not None:
+        case "completed" | "left" if paid is not None and facts.attempt is not None:
             return Settle(
                 hold_id=facts.id,
-                charge_nano=seen.charge_nano,
-                cost_nano=seen.cost_nano,
+                charge_nano=paid.charge_nano,
+                cost_nano=paid.cost_nano,
                 provider=facts.attempt.provider.id,
                 at_ms=facts.ended_ms,
-                generation=_generation(facts, ending, seen),
+                generation=_generation(facts, ending, paid),
             )
-        case "broken" if seen is not None and facts.attempt is not None:
+        case "broken" if paid is not None and facts.attempt is not None:
             return Void(
                 hold_id=facts.id,
                 reason="provider_broke_off",
                 at_ms=facts.ended_ms,
                 generation=_generation(facts, ending, None),
-                platform_costs=(PlatformCost(facts.attempt.provider.id, seen.cost_nano),)
-                if seen.cost_nano
+                platform_costs=(PlatformCost(facts.attempt.provider.id, paid.cost_nano),)
+                if paid.cost_nano
                 else (),
             )
         case _:
@@ -137,12 +145,16 @@ def close(facts: Facts) -> Settle | Void:
             )
 
 
-def _seen(facts: Facts) -> Charge | None:
+def seen(facts: Facts) -> Charge | None:
     """What passed, priced. None when nothing was being listened to."""
-    if facts.attempt is None or facts.charge is not None:
-        return facts.charge
-    meter = facts.meter or Meter()
-    usage = meter.usage_or_estimate(facts.prompt_tokens_likely)
+    if facts.attempt is None:
+        return None
+    request = facts.request
+    usage = (facts.meter or Meter()).usage_or_estimate(request.prompt_tokens_likely)
+    most_in = request.prompt_bytes + 2 * request.media_tokens + PROMPT_SLACK_TOKENS
+    limit = facts.output_tokens_max or 0
+    most_out = OUTPUT_SLACK * limit * request.choices + OUTPUT_SLACK_TOKENS
+    usage = usage.within(most_in, most_out)
     return charge(facts.attempt, usage, facts.started_ms, facts.margin_ppm)
 
 
@@ -176,7 +188,7 @@ def _generation(facts: Facts, ending: Ending, paid: Charge | None) -> Generation
         reasoning_tokens=usage.reasoning_tokens,
         cached_tokens=usage.cached_tokens,
         estimated=usage.estimated,
-        streamed=facts.streamed,
+        streamed=facts.request.stream,
         finish_reason=_finish(ending, meter),
         latency_ms=None if facts.first_ms is None else facts.first_ms - facts.started_ms,
         duration_ms=facts.ended_ms - facts.started_ms,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import timeit
 from typing import Any
 
 import pytest
@@ -483,21 +482,3 @@ def test_what_the_bill_adds_stands_on_the_last_chunk() -> None:
     bill = Bill(Usage(1, 1), 1, 1, 0, extra={"openrouter_metadata": {"attempt": 1}})
     chunks = read_chunks(way.ending(bill))
     assert [one.get("openrouter_metadata") for one in chunks] == [None, {"attempt": 1}]
-
-
-def test_a_chunk_in_a_burst_costs_microseconds() -> None:
-    kinds: dict[str, list[dict[str, Any]]] = {
-        "content": [chunk({"content": f"word{n} "}) for n in range(300)],
-        "padded": [chunk({"content": "w "}, obfuscation="x" * (n % 9)) for n in range(300)],
-        "reasoning": [chunk({"reasoning_content": f"word{n} "}) for n in range(300)],
-        "tool calls": [chunk({"tool_calls": [call(0, "abc")]}) for _ in range(300)],
-    }
-    for name, events in kinds.items():
-        burst = wire(*events, done=False)
-
-        def once(burst: bytes = burst) -> None:
-            relay(HEAD, "openai_chat").feed(burst)
-
-        best = min(timeit.repeat(once, number=5, repeat=5)) / 5 / 300
-        print(f"{name}: {best * 1e6:.2f} us a chunk")
-        assert best < 40e-6

@@ -7,8 +7,8 @@ hardly. Not here: what is done about a fault (routing), how it is worded for our
 Rules. The first row of `_RULES` that matches decides; else the status does. A refusal of *our*
 credential or account is ours to mend: the caller sees 502 and never the provider's text, which may
 quote the key. "Too many tokens" in a text about rates is a rate limit, not an oversized prompt.
-Bodies are cut to `RAW_CHARS_MAX`, HTML never leaves whole. Sources: the providers' error pages,
-as tabled in docs/dialects.md where it exists.
+Bodies are cut to `RAW_CHARS_MAX`, HTML never leaves whole. Sources: the providers' error pages;
+one body of each is in tests/dialects/test_dialects_faults.py.
 """
 
 from __future__ import annotations

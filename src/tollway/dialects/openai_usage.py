@@ -58,21 +58,7 @@ def parse_usage(report: object, quirks: Collection[str] = ()) -> Usage | None:
     inside = _table(report, "prompt_tokens_details", "input_tokens_details")
     outside = _table(report, "completion_tokens_details", "output_tokens_details")
     cached_inside = _table(inside, "cached_tokens_details")
-    doubts: list[str] = []
-
-    def part(name: str, *places: tuple[Mapping[str, Any], str]) -> int:
-        """The first of several places that reports this part."""
-        for table, key in places:
-            value = table.get(key)
-            if value is None:
-                continue
-            count = _count(value)
-            if count is not None:
-                return count
-            doubts.append(name)
-            return 0
-        return 0
-
+    part = _Parts()
     cached = part(
         "cached_tokens",
         (inside, "cached_tokens"),
@@ -87,7 +73,6 @@ def parse_usage(report: object, quirks: Collection[str] = ()) -> Usage | None:
         (report, "cache_creation_input_tokens"),
     )
     cached_audio = part("cached_audio_tokens", (cached_inside, "audio_tokens"))
-    audio = part("audio_tokens", (inside, "audio_tokens"))
     reasoning = part(
         "reasoning_tokens", (outside, "reasoning_tokens"), (report, "reasoning_tokens")
     )
@@ -100,7 +85,7 @@ def parse_usage(report: object, quirks: Collection[str] = ()) -> Usage | None:
         cached_tokens=cached,
         cached_audio_tokens=min(cached_audio, cached),
         cache_write_tokens=written,
-        audio_tokens=max(0, audio - cached_audio),
+        audio_tokens=max(0, part("audio_tokens", (inside, "audio_tokens")) - cached_audio),
         image_tokens=part("image_tokens", (inside, "image_tokens")),
         reasoning_tokens=reasoning,
         audio_output_tokens=part("audio_output_tokens", (outside, "audio_tokens")),
@@ -111,8 +96,28 @@ def parse_usage(report: object, quirks: Collection[str] = ()) -> Usage | None:
             (report, "num_search_queries"),
             (report, "num_sources_used"),
         ),
-        doubts=tuple(doubts),
+        doubts=tuple(part.doubts),
     )
+
+
+class _Parts:
+    """Reads parts of a report, each from the first of several places that has it, and remembers
+    which were no counts."""
+
+    def __init__(self) -> None:
+        self.doubts: list[str] = []
+
+    def __call__(self, name: str, *places: tuple[Mapping[str, Any], str]) -> int:
+        for table, key in places:
+            value = table.get(key)
+            if value is None:
+                continue
+            count = _count(value)
+            if count is not None:
+                return count
+            self.doubts.append(name)
+            return 0
+        return 0
 
 
 def render_usage(bill: Bill) -> dict[str, Any]:

@@ -7,10 +7,13 @@ path only. Nothing here decides what is valid.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import get_args
 
 import msgspec
 
 from .. import errors
+from . import openai_chat_schema as schema
 
 
 def bad_request(error: Exception) -> errors.CallerError:
@@ -48,7 +51,9 @@ def _validation(text: str) -> errors.CallerError:
         return errors.bad_field(path, "expected 1 to 64 characters of a-z, A-Z, 0-9, _ and -")
     value = _VALUE.fullmatch(problem)
     if value:
-        return errors.bad_field(path, f"{value[1]} is not one of the accepted values")
+        known = _ACCEPTED.get(path.rpartition(".")[2].partition("[")[0])
+        accepted = ", ".join(known) if known else "the accepted values"
+        return errors.bad_field(path, f"{value[1]} is not one of {accepted}")
     return errors.bad_field(path, problem[:1].lower() + problem[1:].replace("`", ""))
 
 
@@ -74,6 +79,20 @@ def _bounded(kind: str, relation: str, bound: str) -> str:
         return f"expected at most {number} {unit}"
     return f"expected {_type(kind)} {_RELATIONS[relation]} {number}"
 
+
+_ACCEPTED: Mapping[str, tuple[str, ...]] = {
+    "role": ("system", "developer", "user", "assistant", "tool"),
+    "effort": get_args(schema.Effort),
+    "reasoning_effort": get_args(schema.Effort),
+    "sort": get_args(schema.Sort),
+    "by": get_args(schema.Sort),
+    "partition": ("model", "none"),
+    "quantizations": get_args(schema.Quantization),
+    "data_collection": ("allow", "deny"),
+    "detail": ("auto", "low", "high", "original"),
+    "modalities": ("text", "image", "audio"),
+}
+"""By the last name of the path; `type` means something else in each place."""
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")

@@ -50,15 +50,16 @@ _NOTED = {
 class Reply:
     """The answer to one request as it goes out. Knows when it last wrote and whether it waits."""
 
-    __slots__ = ("_send", "call", "head_sent", "sending_since", "silent_since", "streamed")
+    __slots__ = ("_beat", "_send", "call", "ended", "head_sent", "silent_since", "streamed")
 
     def __init__(self, send: Any) -> None:
         self._send = send
         self.call: Call | None = None
         self.streamed = False
         self.head_sent = False
+        self.ended = False
         self.silent_since = 0.0
-        self.sending_since: float | None = None
+        self._beat: asyncio.Task[None] | None = None
 
     async def whole(
         self, status: int, body: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()
@@ -76,22 +77,21 @@ class Reply:
         if not self.streamed:
             await self.whole(200, data, _generation(call))
             return
-        now = call.gateway.clock()
-        self.sending_since = now
+        self.silent_since = call.gateway.clock()
         if not self.head_sent:
             self.head_sent = True
             await self._start(200, (*_SSE, *_generation(call)))
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        self.sending_since = None
-        self.silent_since = now
 
     async def end(self) -> None:
         """The end of a stream."""
+        self.ended = True
         if self.streamed and self.head_sent:
             await self._send({"type": "http.response.body", "body": b""})
 
     async def fail(self, error: errors.TollwayError, render_error: Any) -> None:
         """The error, as an answer of its own or as the last event of one that has begun."""
+        self.ended = True
         if not self.head_sent:
             more = _generation(self.call) if self.call is not None else ()
             await self.whole(error.status, render_error(error), (*error_headers(error), *more))
@@ -101,17 +101,17 @@ class Reply:
             )
             await self.end()
 
-    async def heartbeat(self, now: float) -> None:
-        """Called now and then from outside: a comment on a silent stream; a client that has
-        stopped reading is taken for gone."""
+    def heartbeat(self, now: float) -> None:
+        """Called now and then from outside: a comment on a silent stream. It is written by a task
+        of its own, since a client that does not read keeps it waiting."""
         call = self.call
-        if call is None or call.client_left:
+        if call is None or call.client_left or (self._beat and not self._beat.done()):
             return
-        settings = call.gateway.settings
-        if self.sending_since is not None:
-            if now - self.sending_since > settings.stalled_client_s:
-                call.leave()
-        elif now - self.silent_since >= settings.heartbeat_s:
+        if now - self.silent_since >= call.gateway.settings.heartbeat_s:
+            self._beat = asyncio.create_task(self._comment())
+
+    async def _comment(self) -> None:
+        if not self.ended:
             await self.write(COMMENT)
 
     async def _start(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
@@ -189,7 +189,7 @@ class Inference:
             await asyncio.sleep(1)
             now = self.gateway.clock()
             for reply in list(self.replies):
-                await reply.heartbeat(now)
+                reply.heartbeat(now)
 
 
 class _Watch:

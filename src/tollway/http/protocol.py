@@ -1,9 +1,11 @@
-"""The server's HTTP protocol: uvicorn's on httptools, with a deadline for receiving a request.
+"""The server's HTTP protocol: uvicorn's on httptools, with bounds on what a client may make us wait
+for and keep.
 
 uvicorn's keep-alive timer restarts with every byte, so a client that sends one byte now and then
 holds a connection for ever. Here a head and a body each have an absolute deadline. A request that
-arrives whole in one read never starts a timer. The protocol also tells a running request that its
-client is gone (`scope["tollway.on_disconnect"]`), which saves a waiting task per request.
+arrives whole in one read never starts a timer. A client that does not read what we have written is
+dropped, whatever was being answered. The protocol also tells a running request that its client is
+gone (`scope["tollway.on_disconnect"]`), which saves a waiting task per request.
 """
 
 from __future__ import annotations
@@ -12,7 +14,11 @@ import asyncio
 from typing import Any
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from .. import errors
 
@@ -20,14 +26,26 @@ HEAD_LIMIT_BYTES = 64 * 1024
 """Request line and headers together; nginx and Node stop at 8 to 32 KiB."""
 
 
-def protocol(head_timeout_s: float, body_timeout_s: float) -> type[HttpToolsProtocol]:
-    """A protocol class with these deadlines, for `uvicorn.Config(http=…)`."""
+FRAMING_PER_BYTE = 8
+"""Bytes around a byte of a chunked body: chunks of a single byte have five. Beyond this, and a head's
+worth more, a body is made of trailers or chunk extensions, which nobody reads."""
+
+
+def protocol(
+    head_timeout_s: float, body_timeout_s: float, stalled_client_s: float
+) -> type[HttpToolsProtocol]:
+    """A protocol class with these deadlines, for `uvicorn.Config(http=…)`. Every
+    `stalled_client_s` a client must have read something of what waits for it."""
 
     class DeadlineProtocol(HttpToolsProtocol):
         _deadline: asyncio.TimerHandle | None = None
+        _stall: asyncio.TimerHandle | None = None
         _receiving = False
         _in_body = False
         _head_bytes = 0
+        _framing_bytes = 0
+        _earlier: tuple[RequestResponseCycle, ...] = ()
+        """Unfinished requests before `cycle`, of a client that does not wait for answers."""
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -39,7 +57,12 @@ def protocol(head_timeout_s: float, body_timeout_s: float) -> type[HttpToolsProt
                 if self._head_bytes > HEAD_LIMIT_BYTES + len(data):
                     self._refuse(431, errors.head_too_large(HEAD_LIMIT_BYTES))
                     return
+            elif self._receiving:
+                self._framing_bytes += len(data)
             super().data_received(data)
+            if self._framing_bytes > HEAD_LIMIT_BYTES:
+                self._refuse(431, errors.head_too_large(HEAD_LIMIT_BYTES))
+                return
             if not self._receiving:
                 self._disarm()
             elif self._deadline is None:
@@ -47,23 +70,46 @@ def protocol(head_timeout_s: float, body_timeout_s: float) -> type[HttpToolsProt
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._disarm()
+            self._unwatch()
             cycle = self.cycle
+            for earlier in self._earlier:
+                earlier.disconnected = not earlier.response_complete
+                earlier.message_event.set()
+                _leave(earlier)
             super().connection_lost(exc)
-            if cycle is not None and not cycle.response_complete:
-                leave: Any = cycle.scope.get("tollway.on_disconnect")
-                if leave is not None:
-                    leave()
+            if cycle is not None:
+                _leave(cycle)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._watch(self.transport.get_write_buffer_size())
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self._unwatch()
 
         def on_message_begin(self) -> None:
-            self._receiving, self._in_body, self._head_bytes = True, False, 0
+            self._receiving, self._in_body = True, False
+            self._head_bytes = self._framing_bytes = 0
             super().on_message_begin()
             scope: Any = self.scope
             scope["tollway.on_disconnect"] = None
 
+        def on_header(self, name: bytes, value: bytes) -> None:
+            if not self._in_body:  # else a trailer
+                super().on_header(name, value)
+
         def on_headers_complete(self) -> None:
             self._in_body = True
             self._disarm()
+            if self.cycle is not None and not self.cycle.response_complete:
+                running = (c for c in self._earlier if not c.response_complete)
+                self._earlier = (*running, self.cycle)
             super().on_headers_complete()
+
+        def on_body(self, body: bytes) -> None:
+            self._framing_bytes -= (1 + FRAMING_PER_BYTE) * len(body)
+            super().on_body(body)
 
         def on_message_complete(self) -> None:
             self._receiving = False
@@ -76,6 +122,28 @@ def protocol(head_timeout_s: float, body_timeout_s: float) -> type[HttpToolsProt
             if self._deadline is not None:
                 self._deadline.cancel()
                 self._deadline = None
+
+        def _watch(self, waiting: int) -> None:
+            self._stall = self.loop.call_later(stalled_client_s, self._look, waiting)
+
+        def _unwatch(self) -> None:
+            if self._stall is not None:
+                self._stall.cancel()
+                self._stall = None
+
+        def _look(self, waiting: int) -> None:
+            """Closing would wait for the client to read: the connection is cut."""
+            now = self.transport.get_write_buffer_size()
+            if now < waiting:
+                self._watch(now)
+            else:
+                self.transport.abort()
+
+        def timeout_keep_alive_handler(self) -> None:
+            if self.transport.get_write_buffer_size():
+                self.transport.abort()
+            else:
+                super().timeout_keep_alive_handler()
 
         def _too_slow(self, seconds: float) -> None:
             self._deadline = None
@@ -100,3 +168,9 @@ def protocol(head_timeout_s: float, body_timeout_s: float) -> type[HttpToolsProt
             self.transport.close()
 
     return DeadlineProtocol
+
+
+def _leave(cycle: RequestResponseCycle) -> None:
+    leave: Any = cycle.scope.get("tollway.on_disconnect")
+    if leave is not None and not cycle.response_complete:
+        leave()

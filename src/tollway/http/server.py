@@ -6,6 +6,7 @@ import contextlib
 import logging
 import resource
 import signal
+import socket
 from types import FrameType
 
 import uvicorn
@@ -27,7 +28,9 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         gateway = self._app.gateway
-        if gateway is not None and not gateway.stopping:
+        if gateway is not None and gateway.stopping:
+            self.force_exit = True  # uvicorn takes only a second Ctrl-C for an answer
+        elif gateway is not None:
             gateway.stopping = True
             if gateway.running:
                 log.warning(
@@ -38,16 +41,27 @@ class Server(uvicorn.Server):
                 )
         super().handle_exit(sig, frame)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Also when cut off by a second signal: what runs is settled and the books are closed."""
+        await super().shutdown(sockets)
+        if self.force_exit:
+            for task in self.server_state.tasks:
+                task.cancel()
+            await self.lifespan.shutdown()
+
 
 def run(app: App, settings: Settings) -> None:
-    """Serve until a signal. Raises SystemExit when start-up fails."""
+    """Serve until a signal. Raises what made the start fail: OSError when the address cannot be had
+    (nothing has been made then, no first key either), or what opening the gateway raised."""
     _lift_descriptor_limit()
+    logging.getLogger("uvicorn.error").addFilter(_not_told_better)
+    listener = _bind(settings.host, settings.port)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=protocol(settings.head_timeout_s, settings.body_timeout_s),
+        http=protocol(settings.head_timeout_s, settings.body_timeout_s, settings.stalled_client_s),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -58,7 +72,37 @@ def run(app: App, settings: Settings) -> None:
         timeout_graceful_shutdown=max(1, int(settings.shutdown_s)),
         backlog=4096,
     )
-    Server(config, app).run()
+    try:
+        Server(config, app).run(sockets=[listener])
+    except SystemExit:
+        if app.failure is None:
+            raise
+        raise app.failure from None
+    finally:
+        listener.close()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """The address, taken but not listened on yet: nobody can connect before there is an answer."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol_number, _, address = found[0]
+        listener = socket.socket(family, kind, protocol_number)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OSError(f"cannot listen on {host} port {port}: {reason}") from None
+    return listener
+
+
+def _not_told_better(record: logging.LogRecord) -> bool:
+    """The command line says why a start failed; uvicorn's line that it did adds nothing."""
+    return record.getMessage() != "Application startup failed. Exiting."
 
 
 def _lift_descriptor_limit() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from ..canon import Fault
@@ -47,7 +47,9 @@ class Transport(Protocol):
         *,
         total_timeout_s: float,
         idle_timeout_s: float,
+        on_sent: Callable[[], None] | None = None,
     ) -> Answer:
-        """Raises AttemptFailed. Cancelling the call closes the socket within a second."""
+        """Raises AttemptFailed. Cancelling the call closes the socket within a second. `on_sent` is
+        called when the request leaves: from then on the provider may work, and bill."""
 
     async def close(self) -> None: ...

@@ -5,6 +5,8 @@ Decides nothing else. It is what the gateway holds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from . import Answer
 from .sandbox import SCHEME, SandboxTransport
 from .transport import HttpTransport
@@ -26,6 +28,7 @@ class Doors:
         *,
         total_timeout_s: float,
         idle_timeout_s: float,
+        on_sent: Callable[[], None] | None = None,
     ) -> Answer:
         """Raises AttemptFailed."""
         door = self.sandbox if url.startswith(SCHEME) else self.http
@@ -36,6 +39,7 @@ class Doors:
             body,
             total_timeout_s=total_timeout_s,
             idle_timeout_s=idle_timeout_s,
+            on_sent=on_sent,
         )
 
     async def close(self) -> None:

@@ -60,6 +60,7 @@ class SandboxTransport:
         *,
         total_timeout_s: float,
         idle_timeout_s: float,
+        on_sent: Callable[[], None] | None = None,
     ) -> SandboxAnswer:
         """The head is given at once unless a directive says otherwise. Raises AttemptFailed."""
         provider, _, path = url.removeprefix(SCHEME).partition("/")
@@ -70,6 +71,8 @@ class SandboxTransport:
             total_timeout_s,
             idle_timeout_s,
         )
+        if on_sent is not None:
+            on_sent()
         await answer.begin()
         return answer
 

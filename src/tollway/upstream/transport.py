@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -63,6 +64,7 @@ class HttpTransport:
         *,
         total_timeout_s: float,
         idle_timeout_s: float,
+        on_sent: Callable[[], None] | None = None,
     ) -> HttpAnswer:
         """`total_timeout_s` runs from here to the last byte; `idle_timeout_s` is the longest
         silence, before the head as well: for an answer that is not streamed give it as much as
@@ -81,6 +83,8 @@ class HttpTransport:
             if connection is None:
                 connection = await self._connect(target, began_s + total_timeout_s)
             answer = connection.send(head, body, began_s, limits)
+            if on_sent is not None:
+                on_sent()
             try:
                 await answer.head()
             except AttemptFailed:
