@@ -50,15 +50,20 @@ app.add_typer(ledger_app, name="ledger")
 
 def main() -> None:
     """Entry point of the `tollway` command."""
+    from .accounts.pepper import BrokenPepper
     from .catalogue.files import CatalogueError
+    from .store.connect import StoreTooOld
     from .store.lock import HomeInUse
+    from .store.migrate import StoreTooNew
 
     try:
         app()
     except (SettingsError, CatalogueError, HomeInUse, OSError) as error:
         _stop(str(error))
+    except (BrokenPepper, StoreTooNew, StoreTooOld) as error:
+        _stop(str(error))
     except TollwayError as error:
-        _stop(error.message)
+        _stop("; ".join(getattr(error, "__notes__", ())) or error.message)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 
