@@ -471,6 +471,12 @@ def ledger_audit(home: Home = None, as_json: AsJson = False) -> None:
     """Check every invariant of the books; exit 1 and say what is wrong."""
     from .ledger.audit import audit
 
+    database = load_settings({"home": home}).database
+    if not database.exists():
+        _stop(
+            f"there are no books at {database}"
+        )  # and none are made: a mistyped home is not clean
+
     async def work() -> list[Any]:
         async with _books(home) as books:
             return list(await books.store.read(audit))

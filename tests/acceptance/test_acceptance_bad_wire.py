@@ -222,6 +222,28 @@ def test_garbage_is_400_json(server: Server) -> None:
         assert json.loads(body)["error"]["code"] == 400
 
 
+def test_a_client_that_offers_another_protocol_is_answered_in_this_one(server: Server) -> None:
+    """Java's own client offers h2c with every request to a plain http URL, bodies included."""
+    offer = (
+        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n"
+    )
+    text = json.dumps({**HI, "temperature": "the Upgrade: was read"}).encode()
+    head = b"POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n%s" % (
+        PATH.encode(),
+        server.key.encode(),
+        offer,
+    )
+    for body in (
+        b"Content-Length: %d\r\n\r\n%s" % (len(text), text),
+        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(text), text),
+    ):
+        status, answer = raw(server, head + body)
+        assert (status, json.loads(answer)["error"]["metadata"]["field"]) == (400, "temperature")
+    socket = offer.replace(b"h2c", b"websocket")
+    status, answer = raw(server, b"GET /health/live HTTP/1.1\r\nHost: x\r\n" + socket + b"\r\n")
+    assert (status, json.loads(answer)["status"]) == (200, "ok")
+
+
 def test_a_strange_host_changes_nothing(server: Server) -> None:
     for host in ("evil.example", "x" * 300, "localhost:99999", "[::1", "a b", ""):
         answer = server.ask("GET", "/health/ready", key=None, headers={"Host": host})

@@ -310,6 +310,12 @@ def test_the_audit_names_what_somebody_changed(books: Path, tmp_path: Path, inva
     assert invariant in {row["invariant"] for row in found}
 
 
+def test_books_that_do_not_exist_are_not_in_order(tmp_path: Path) -> None:
+    ran = tollway(tmp_path / "mistyped", "ledger", "audit")
+    assert (ran.code, ran.out) == (1, "") and "mistyped" in ran.err
+    assert not (tmp_path / "mistyped").exists()
+
+
 def test_history_cannot_be_changed_in_passing(books: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(books, home)
