@@ -104,6 +104,20 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
             fixed[unit] = bounded(unit, UNITS_MAX)
         return msgspec.structs.replace(self, **fixed, doubts=tuple(doubts))
 
+    def within(self, prompt_most: int, completion_most: int) -> Usage:
+        """The same with totals that no honest count of this request can exceed, and the subsets
+        cut to them. What was cut is named in `doubts`. For a usage that was checked."""
+        if self.prompt_tokens <= prompt_most and self.completion_tokens <= completion_most:
+            return self
+        cut = msgspec.structs.replace(
+            self,
+            prompt_tokens=min(self.prompt_tokens, prompt_most),
+            completion_tokens=min(self.completion_tokens, completion_most),
+        ).checked()
+        totals = tuple(t for t in _TOTALS if getattr(cut, t) != getattr(self, t))
+        doubts = tuple(dict.fromkeys((*self.doubts, *totals, *cut.doubts)))
+        return msgspec.structs.replace(cut, doubts=doubts)
+
 
 _TOTALS = ("prompt_tokens", "completion_tokens")
 _SUBSETS: tuple[tuple[str, tuple[str, ...]], ...] = (

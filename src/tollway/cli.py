@@ -50,15 +50,20 @@ app.add_typer(ledger_app, name="ledger")
 
 def main() -> None:
     """Entry point of the `tollway` command."""
+    from .accounts.pepper import BrokenPepper
     from .catalogue.files import CatalogueError
+    from .store.connect import StoreTooOld
     from .store.lock import HomeInUse
+    from .store.migrate import StoreTooNew
 
     try:
         app()
     except (SettingsError, CatalogueError, HomeInUse, OSError) as error:
         _stop(str(error))
+    except (BrokenPepper, StoreTooNew, StoreTooOld) as error:
+        _stop(str(error))
     except TollwayError as error:
-        _stop(error.message)
+        _stop("; ".join(getattr(error, "__notes__", ())) or error.message)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 
@@ -465,6 +470,12 @@ def catalogue_show(
 def ledger_audit(home: Home = None, as_json: AsJson = False) -> None:
     """Check every invariant of the books; exit 1 and say what is wrong."""
     from .ledger.audit import audit
+
+    database = load_settings({"home": home}).database
+    if not database.exists():
+        _stop(
+            f"there are no books at {database}"
+        )  # and none are made: a mistyped home is not clean
 
     async def work() -> list[Any]:
         async with _books(home) as books:

@@ -16,6 +16,8 @@ from typing import Any
 
 import msgspec
 
+from .money import parse_usd
+
 MIB = 1024 * 1024
 
 
@@ -92,6 +94,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 raise SettingsError(f"{name}: must be more than 0 seconds")
         if not 0 <= self.margin_ppm <= 10_000_000:
             raise SettingsError("margin_ppm: expected 0 to 10,000,000 (parts per million)")
+        try:
+            parse_usd(self.first_credit_usd, "first_credit_usd")
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
         if not 1 <= self.attempts_per_model <= 10:
             raise SettingsError("attempts_per_model: expected 1 to 10")
         if not self.public and not is_loopback(self.host):

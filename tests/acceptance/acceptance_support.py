@@ -7,12 +7,17 @@ import json
 import re
 import select
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
 from support.server import Server
 
 SANDBOX, SANDBOX_B = "Tollway Sandbox", "Tollway Sandbox B"
+MB = 1_000_000
+PATH = "/api/v1/chat/completions"
+HI: dict[str, Any] = {"model": "tollway/echo", "messages": [{"role": "user", "content": "Hi"}]}
 HELLO = [{"role": "user", "content": "Hello there, world"}]
 
 CITY = {
@@ -77,6 +82,18 @@ class Quiet:
         assert shown["held_usd"] == "0", "a hold was left open"
         assert nano(shown["balance_usd"]) == self.before, "something was charged"
         server.assert_books()
+        log = server.log().splitlines()
+        assert [line for line in log if " ERROR " in line or "Traceback" in line] == []
+
+
+@contextmanager
+def unharmed(server: Server) -> Iterator[None]:
+    """The same for one test, as far as the server can tell at once."""
+    before = used_nano(server)
+    yield
+    assert server.ask("GET", "/health/ready", key=None)[0] == 200
+    assert open_holds(server) == 0
+    assert used_nano(server) == before
 
 
 def connect(server: Server, timeout_s: float = 30) -> http.client.HTTPConnection:
@@ -119,3 +136,18 @@ def raw(
 
 
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]+)")
+
+
+def used_nano(server: Server) -> int:
+    return nano(server.ask("GET", "/credits")[1]["data"]["total_usage"])
+
+
+def refused(answer: tuple[int, Any, dict[str, str]], status: int) -> dict[str, Any]:
+    """The `error` of an answer that must have this status and the shape every error has."""
+    got, body, headers = answer
+    assert got == status, body
+    assert headers["content-type"] == "application/json"
+    error: dict[str, Any] = body["error"]
+    assert error["code"] == status
+    assert error["message"] and error["error_type"] == error["metadata"]["error_type"]
+    return error

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from acceptance_support import SANDBOX, nano
+
 from support.server import Server
 
 PACKAGE = "openai@7.57.0"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from acceptance_support import CITY, HELLO, SANDBOX_B, nano, settled_balance, tool
 from openrouter import OpenRouter, errors
+
 from support.server import Server
 
 
@@ -358,12 +359,12 @@ def test_each_refusal_has_its_class(server: Server, client: OpenRouter, boss: Op
 
 
 def test_no_credit_is_payment_required() -> None:
-    with Server(env={"TOLLWAY_FIRST_CREDIT_USD": "0"}) as broke:
-        with (
-            OpenRouter(api_key=broke.key, server_url=broke.url) as client,
-            pytest.raises(errors.PaymentRequiredResponseError, match="more credits"),
-        ):
-            client.chat.send(model="tollway/echo", messages=HELLO)
+    with (
+        Server(env={"TOLLWAY_FIRST_CREDIT_USD": "0"}) as broke,
+        OpenRouter(api_key=broke.key, server_url=broke.url) as client,
+        pytest.raises(errors.PaymentRequiredResponseError, match="more credits"),
+    ):
+        client.chat.send(model="tollway/echo", messages=HELLO)
 
 
 # ---- money ---------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                cwd=self.home,
+                cwd=self._log.parent,
             )
         while time.perf_counter() - began < READY_WITHIN_S:
             if self._process.poll() is not None:

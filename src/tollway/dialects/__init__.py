@@ -87,6 +87,11 @@ class Meter:
         self.upstream_id: str | None = None
         self.service_tier: str | None = None
 
+    @property
+    def said_everything(self) -> bool:
+        """The answer had its finish reason and no fault: what is missing is the terminator."""
+        return self.finish is not None and self.finish != "error" and self.fault is None
+
     def usage_or_estimate(self, prompt_tokens_likely: int) -> Usage:
         """The reported usage within bounds, or our own count marked estimated."""
         if self.usage is not None:

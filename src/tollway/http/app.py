@@ -34,6 +34,8 @@ class App:
         self._open_gateway = open_gateway
         self._on_ready = on_ready
         self.gateway: Gateway | None = None
+        self.failure: Exception | None = None
+        """Why the gateway did not open."""
         self._inference: Inference | None = None
         self._control: Any = None
         self._paths = {
@@ -59,8 +61,9 @@ class App:
             try:
                 self.gateway = await stack.enter_async_context(self._open_gateway())
             except Exception as error:
-                # Told to the server, which stops; the command line says it in words.
-                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                # The server is told to stop; the command line says it in words.
+                self.failure = error
+                await send({"type": "lifespan.startup.failed", "message": ""})
                 raise
             self._inference = Inference(self.gateway)
             self._control = control_app(self.gateway)

@@ -11,6 +11,7 @@ gone (`scope["tollway.on_disconnect"]`), which saves a waiting task per request.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import msgspec
@@ -59,6 +60,8 @@ def protocol(
                     return
             elif self._receiving:
                 self._framing_bytes += len(data)
+            if b"pgrade" in data and not (self._receiving and self._in_body):
+                data = _without_upgrade(data)
             super().data_received(data)
             if self._framing_bytes > HEAD_LIMIT_BYTES:
                 self._refuse(431, errors.head_too_large(HEAD_LIMIT_BYTES))
@@ -174,3 +177,13 @@ def _leave(cycle: RequestResponseCycle) -> None:
     leave: Any = cycle.scope.get("tollway.on_disconnect")
     if leave is not None and not cycle.response_complete:
         leave()
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """A server may ignore `Upgrade` (RFC 9110, 7.8), and this one upgrades to nothing. The parser
+    cannot ignore it: it would drop the body, and Java's own client asks for h2c when it posts."""
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(rb"\1X-Upgrade:", head) + end + rest
+
+
+_UPGRADE = re.compile(rb"(?i)(\r\n)upgrade:")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import resource
 import signal
@@ -25,6 +26,10 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: App) -> None:
         super().__init__(config)
         self._app = app
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        _settle_memory()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         gateway = self._app.gateway
@@ -103,6 +108,15 @@ def _bind(host: str, port: int) -> socket.socket:
 def _not_told_better(record: logging.LogRecord) -> bool:
     """The command line says why a start failed; uvicorn's line that it did adds nothing."""
     return record.getMessage() != "Application startup failed. Exiting."
+
+
+def _settle_memory() -> None:
+    """Catalogue and code live as long as the process: the collector need not walk them again.
+    Requests leave no cycles behind, so the young generation may grow before it is looked at;
+    both together are a tenth of the CPU of a small request."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def _lift_descriptor_limit() -> None:
