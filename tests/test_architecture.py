@@ -6,7 +6,7 @@ from pathlib import Path
 
 SRC = Path(__file__).parent.parent / "src" / "tollway"
 
-CORE = {"canon", "money", "errors"}
+CORE = {"canon", "conversation", "money", "errors"}
 PURE = {
     "dialects",
     "routing",

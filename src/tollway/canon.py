@@ -185,6 +185,7 @@ class Request(msgspec.Struct, frozen=True):
     """Slugs in the order to try, never empty."""
     stream: bool
     fields: dict[str, msgspec.Raw]
+    kind: Literal["chat", "embedding", "rerank"] = "chat"
     params: frozenset[str] = frozenset()
     """Parameters that were sent, in the vocabulary of `supported_parameters`."""
     modalities: frozenset[str] = frozenset({"text"})

@@ -1,8 +1,18 @@
 """Dialects: pure translation between wire formats and the vocabulary of `canon`.
 
-No sockets, no clock, no environment. Each module here is one dialect and its name is its
-registration. Of the caller's side it has `parse_request`, `render_error`, `relay`; of the
-provider's side `render_request`, `parse_fault`, `parser`.
+No sockets, no clock, no environment. Each module or package here is one dialect and its name is
+its registration. Of the caller's side it has
+
+    parse_request(body, headers={}, path="") -> Request       raises CallerError
+    conversation(request) -> Conversation                     for providers of another dialect
+    relay(head, outbound, quirks=(), request=None) -> Relay   passthrough, or parser and renderer
+    render_error(error) -> bytes
+
+and of the provider's side
+
+    render_request(request, attempt, output_tokens_max) -> Outbound
+    parse_fault(status, headers, body, *, now_s=None, quirks=()) -> Fault      never raises
+    parser(stream, quirks=()) -> translated.Parser
 
 What flows between a provider and a caller is a `Relay`: provider bytes in, caller bytes out, and a
 `Meter` that knows what passed. Where both sides speak the same dialect the relay rewrites bytes;
@@ -17,7 +27,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ..canon import Fault, FinishReason, Usage
+from ..canon import Fault, FinishReason, Request, Usage
+from ..conversation import Conversation
 from ..errors import TollwayError
 
 
@@ -53,6 +64,8 @@ class Outbound(msgspec.Struct, frozen=True):
     path: str
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+    dropped: tuple[str, ...] = ()
+    """What of the caller's request this dialect cannot carry, by name: reported, never silent."""
 
 
 class Meter:
@@ -132,6 +145,12 @@ def dialect(name: str) -> ModuleType:
         except ModuleNotFoundError as error:
             raise KeyError(name) from error
     return _modules[name]
+
+
+def conversation(request: Request) -> Conversation:
+    """What a request says, in no dialect's shape. Only for a provider of another dialect."""
+    said: Conversation = dialect(request.dialect).conversation(request)
+    return said
 
 
 OUTBOUND: frozenset[str] = frozenset({"openai_chat"})
