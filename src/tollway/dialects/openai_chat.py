@@ -1,8 +1,8 @@
 """The dialect of OpenAI's chat completions, as OpenRouter extends it.
 
 The registration: what other rooms call, each explained where it is written. Of the caller's side
-`parse_request`, `relay`, `render_error`; of the provider's side `render_request`, `parse_fault`,
-`parser`.
+`parse_request`, `conversation`, `relay`, `render_error`; of the provider's side `render_request`,
+`parse_fault`, `parser`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ import msgspec
 
 from ..canon import Request
 from ..errors import TollwayError
-from . import Head, Relay
+from . import Head, Relay, dialect
 from .faults import parse_fault
 from .openai_chat_body import BodyRelay
+from .openai_chat_conversation import conversation
 from .openai_chat_events import BodyParser, StreamParser
 from .openai_chat_render import render_request
+from .openai_chat_renderer import BodyRenderer, StreamRenderer
 from .openai_chat_request import parse_request
 from .openai_chat_stream import StreamRelay
 from .reasoning import wanted
-from .translated import Parser
+from .translated import Parser, Translated
 
 __all__ = [
+    "conversation",
     "parse_fault",
     "parse_request",
     "parser",
@@ -37,12 +40,12 @@ def relay(
     head: Head, outbound: str, quirks: Collection[str] = (), request: Request | None = None
 ) -> Relay:
     """From a provider that speaks `outbound` to a caller of this dialect. `request` is read for
-    `reasoning.exclude` only. Raises KeyError for a dialect that cannot be translated from."""
-    if outbound != "openai_chat":
-        raise KeyError(outbound)
+    `reasoning.exclude` only. Raises KeyError for a dialect that there is not."""
     hides = request is not None and wanted(request.fields).exclude
-    kind = StreamRelay if head.stream else BodyRelay
-    return kind(head, quirks, hides)
+    if outbound == "openai_chat":
+        return (StreamRelay if head.stream else BodyRelay)(head, quirks, hides)
+    source = dialect(outbound).parser(head.stream, quirks)
+    return Translated(source, (StreamRenderer if head.stream else BodyRenderer)(head, hides))
 
 
 def parser(stream: bool, quirks: Collection[str] = ()) -> Parser:

@@ -157,6 +157,29 @@ def opening(head: Head, kind: str, extra: Mapping[str, Raw]) -> bytes:
     return msgspec.json.encode(fields)[:-1] + b',"choices":'
 
 
+CHUNK = "chat.completion.chunk"
+
+
+def finish_choice(index: int, reason: FinishReason, native: str | None) -> dict[str, Any]:
+    """The choice of a chunk that says why an answer ended."""
+    return {
+        "index": index,
+        "delta": {},
+        "finish_reason": reason,
+        "native_finish_reason": native or reason,
+    }
+
+
+def failure_choice() -> dict[str, Any]:
+    """The choice of the chunk that carries an error."""
+    return {
+        "index": 0,
+        "delta": {"role": "assistant", "content": ""},
+        "finish_reason": "error",
+        "native_finish_reason": "error",
+    }
+
+
 KEPT = ("system_fingerprint", "service_tier")
 KEPT_AT_END = ("citations", "search_results")
 """The provider's own top-level fields that callers are shown: of every chunk, and of the last

@@ -1,7 +1,8 @@
 """The caller's messages as one provider wants them, changed only where they must be.
 
 Not here: which provider wants what (quirks). Rules: a message that needs no change keeps its own
-JSON; nothing that carries meaning to the model is dropped without an equivalent.
+JSON; nothing that carries meaning to the model is dropped without an equivalent, and what is
+dropped is named in the draft. The two cache markers become each other where only one is known.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def tools(raw: Raw, traits: Collection[str], draft: Draft) -> object:
     rewritten = _messages_decoder.decode(raw)
     for tool in rewritten:
         for name in foreign:
-            tool.pop(name, None)
+            if tool.pop(name, None) is not None:
+                draft.drop("tools.defer_loading" if name == "defer_loading" else name)
     return rewritten
 
 
@@ -50,30 +52,36 @@ def _rewrite(message: Fields, needed: set[str], draft: Draft) -> None:
     if role == "developer" and "developer" in needed:
         message["role"] = "system"
     if "router_fields" in needed:
-        for name in ("model", "images", "annotations", "configuration_update"):
-            message.pop(name, None)
+        message.pop("model", None)
+        for name in ("images", "annotations", "configuration_update"):
+            if message.pop(name, None) is not None:
+                draft.drop(f"messages.{name}")
     if role == "assistant" and "reasoning" in needed:
-        _reasoning(message, draft.replays)
+        _reasoning(message, draft)
     if "calls" in needed and draft.tool_id_length is not None:
         _tool_ids(message, draft.tool_id_length)
     if needed & _IN_PARTS:
         content = message.get("content")
         if isinstance(content, Raw) and bytes(memoryview(content)[:1]) == b"[":
-            message["content"] = _parts(content, needed)
+            message["content"] = _parts(content, needed, draft)
 
 
 _IN_PARTS = {"cache_control", "cache_breakpoint", "original", "parts"}
 
 
-def _reasoning(message: Fields, replays: str | None) -> None:
+def _reasoning(message: Fields, draft: Draft) -> None:
     """Earlier thinking: left out, or sent back as plain text in the provider's own field. Signed
     and encrypted blocks mean nothing to a provider that did not make them."""
     said = message.pop("reasoning_content", None)
     plain = message.pop("reasoning", None)
-    message.pop("reasoning_details", None)
+    details = message.pop("reasoning_details", None)
     text = said if said is not None and said != _NULL else plain
-    if replays is not None and text is not None and text != _NULL:
-        message[replays] = text
+    if draft.replays is not None and text is not None and text != _NULL:
+        message[draft.replays] = text
+    elif text is not None or details is not None:
+        draft.drop("reasoning")
+    if isinstance(details, Raw) and any(mark in bytes(details) for mark in _OPAQUE):
+        draft.drop("reasoning signature")
 
 
 def _tool_ids(message: Fields, length: int) -> None:
@@ -100,15 +108,24 @@ def short_id(name: str, length: int) -> str:
     return "".join(letters)
 
 
-def _parts(content: Raw, needed: Collection[str]) -> object:
+def _parts(content: Raw, needed: Collection[str], draft: Draft) -> object:
     parts = _messages_decoder.decode(content)
     if "parts" in needed and all(_string(part["type"]) == "text" for part in parts):
+        for name in ("cache_control", "prompt_cache_breakpoint"):
+            if any(name in part for part in parts):
+                draft.drop(name)
         return "\n".join(_string(part["text"]) for part in parts)
     for part in parts:
-        if "cache_control" in needed:
-            part.pop("cache_control", None)
-        if "cache_breakpoint" in needed:
-            part.pop("prompt_cache_breakpoint", None)
+        if "cache_control" in needed and part.pop("cache_control", None) is not None:
+            if "cache_breakpoint" in draft.takes and draft.bills_cache_writes:
+                part.setdefault("prompt_cache_breakpoint", {"mode": "explicit"})
+            else:
+                draft.drop("cache_control")
+        if "cache_breakpoint" in needed and part.pop("prompt_cache_breakpoint", None) is not None:
+            if "cache_control" in draft.takes:
+                part.setdefault("cache_control", {"type": "ephemeral"})
+            else:
+                draft.drop("prompt_cache_breakpoint")
         image = part.get("image_url")
         if "original" in needed and isinstance(image, Raw):
             fields = _object_decoder.decode(image)
@@ -121,6 +138,7 @@ def _string(value: object) -> str:
     return msgspec.json.decode(value, type=str) if isinstance(value, Raw) else str(value)
 
 
+_OPAQUE = (b'"signature"', b'"reasoning.encrypted"')
 _NULL, _ORIGINAL = Raw(b"null"), Raw(b'"original"')
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _messages_decoder: msgspec.json.Decoder[list[Fields]] = msgspec.json.Decoder(list[dict[str, Raw]])

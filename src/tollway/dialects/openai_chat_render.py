@@ -1,7 +1,8 @@
 """A chat completion request for one provider: `canon.Request` and an attempt to an HTTP body.
 
-Not here: what a provider wants differently (quirks, openai_chat_messages). Rules: the caller's own
-JSON is sent, field by field, except what is listed here. The output limit is always sent, because
+Not here: what a provider wants differently (quirks, openai_chat_messages), nor how a request of
+another dialect is put into this one (openai_chat_written). Rules: the caller's own JSON is sent,
+field by field, except what is listed here. The output limit is always sent, because
 it is what makes the hold a ceiling; nothing the caller writes can lift it, change the model, or
 buy a dearer tier than the one that was planned. Who the caller is never goes upstream as such.
 """
@@ -15,9 +16,10 @@ from msgspec import Raw
 
 from ..canon import Request
 from ..routing.entries import Attempt
-from . import Outbound
+from . import Outbound, conversation
 from .openai_chat_messages import messages, tools
-from .openai_chat_request import TRAITS, ChatRequest
+from .openai_chat_request import ChatRequest
+from .openai_chat_written import written
 from .quirks import Draft, apply
 from .reasoning import NOTHING, wanted
 
@@ -26,22 +28,27 @@ PATH = "/chat/completions"
 
 def render_request(request: Request, attempt: Attempt, output_tokens_max: int) -> Outbound:
     """`output_tokens_max` is the limit that is held for, per choice."""
+    lost: tuple[str, ...] = ()
+    if not isinstance(request, ChatRequest):
+        request, lost = written(request, conversation(request))
     given = request.fields
     dropped = _dropped(attempt)
     kept: dict[str, object] = {
-        name: raw for name, raw in given.items() if name not in _OURS and name not in dropped
+        name: raw for name, raw in given.items() if name not in OURS and name not in dropped
     }
     asked = wanted({} if "reasoning" in dropped else given)
     draft = Draft(request, attempt, output_tokens_max, kept, asked)
     apply(draft, attempt.provider.quirks)
     fields = draft.fields
-    traits = request.traits if isinstance(request, ChatRequest) else TRAITS
-    if traits:
-        fields["messages"] = messages(given["messages"], traits, draft)
+    if request.traits:
+        fields["messages"] = messages(given["messages"], request.traits, draft)
         if "tools" in fields:
-            fields["tools"] = tools(given["tools"], traits, draft)
-    if "cache_control" in given and "cache_control" in draft.takes:
-        fields["cache_control"] = given["cache_control"]
+            fields["tools"] = tools(given["tools"], request.traits, draft)
+    if "cache_control" in given:
+        if "cache_control" in draft.takes:
+            fields["cache_control"] = given["cache_control"]
+        else:
+            draft.drop("cache_control")
     if asked is not NOTHING:
         draft.thinking(draft)
     options = request.preferences.options
@@ -53,13 +60,15 @@ def render_request(request: Request, attempt: Attempt, output_tokens_max: int) -
         fields["stream_options"] = _WITH_USAGE
     fields[draft.limit_field or _limit_field(given)] = output_tokens_max
     body = msgspec.json.encode({"model": attempt.endpoint.id, **fields})
-    return Outbound(PATH, body, (_JSON, *draft.headers))
+    return Outbound(
+        PATH, body, (_JSON, *draft.headers), tuple({**dict.fromkeys(lost), **draft.dropped})
+    )
 
 
 _JSON = ("Content-Type", "application/json")
 
 
-_OURS = frozenset(
+OURS = frozenset(
     {
         # set again below
         "model",
@@ -104,7 +113,7 @@ _OURS = frozenset(
 )
 """Top-level fields of the caller that do not go upstream as they are."""
 
-_OPTIONS_REFUSED = _OURS - {"reasoning", "reasoning_effort", "cache_control", "image_config"} | {
+_OPTIONS_REFUSED = OURS - {"reasoning", "reasoning_effort", "cache_control", "image_config"} | {
     "messages",
     "stream",
     "n",

@@ -44,8 +44,9 @@ TRAITS = frozenset(
 )
 
 
-def parse_request(body: bytes, headers: Mapping[str, str] = {}) -> Request:
-    """Raises CallerError (400). `headers` have lower-case names; only x-session-id is read."""
+def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") -> Request:
+    """Raises CallerError (400). `headers` have lower-case names; only x-session-id is read. The
+    path says nothing here."""
     try:
         chat = schema.chat_decoder.decode(body)
         fields = schema.fields_decoder.decode(body)

@@ -19,10 +19,13 @@ from ..errors import TollwayError
 from . import Bill, Head
 from .openai_chat_answer import (
     BAD_JSON,
+    CHUNK,
     Choice,
     Delta,
     choices_decoder,
+    failure_choice,
     fields_decoder,
+    finish_choice,
     kept,
     listed_decoder,
     note,
@@ -34,8 +37,6 @@ from .openai_chat_reading import Reading
 from .openai_usage import render_usage
 from .sse import DONE, escape_separators, event
 from .think_tags import ThinkTags
-
-CHUNK = "chat.completion.chunk"
 
 
 class StreamRelay(Reading):
@@ -121,26 +122,14 @@ class StreamRelay(Reading):
                 self._write(out, [_said(index, is_reasoning, text)])
         for index in sorted(self.finishes):
             reason, native = self.finishes[index]
-            choice = {
-                "index": index,
-                "delta": {},
-                "finish_reason": reason,
-                "native_finish_reason": native or reason,
-            }
-            self._write(out, [choice])
+            self._write(out, [finish_choice(index, reason, native)])
         last = {**self._top([]), **self.at_end, "usage": render_usage(bill), **bill.extra}
         out.append(event(msgspec.json.encode(last)))
         return escape_separators(b"".join(out)) + DONE
 
     def failure(self, error: TollwayError) -> bytes:
         body = error.body()["error"]
-        choice = {
-            "index": 0,
-            "delta": {"role": "assistant", "content": ""},
-            "finish_reason": "error",
-            "native_finish_reason": "error",
-        }
-        return event(msgspec.json.encode({**self._top([choice]), "error": body}))
+        return event(msgspec.json.encode({**self._top([failure_choice()]), "error": body}))
 
     # ---- one chunk, the long way -----------------------------------------------------------------
 

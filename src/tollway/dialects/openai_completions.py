@@ -19,6 +19,7 @@ from ..errors import TollwayError
 from . import Bill, Head, Relay, dialect
 from . import openai_chat_schema as schema
 from .openai_chat import render_error
+from .openai_chat_conversation import conversation
 from .openai_chat_request import (
     ChatRequest,
     check_reasoning,
@@ -33,11 +34,11 @@ from .reasoning import wanted
 from .sse import DONE, escape_separators, event
 from .translated import Translated
 
-__all__ = ["parse_request", "relay", "render_error"]
+__all__ = ["conversation", "parse_request", "relay", "render_error"]
 
 
-def parse_request(body: bytes, headers: Mapping[str, str] = {}) -> Request:
-    """Raises CallerError (400). `fields` of the result are those of a chat completion."""
+def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") -> Request:
+    """Raises CallerError (400). The path says nothing here. `fields` of the result are those of a chat completion."""
     try:
         asked = schema.completion_decoder.decode(body)
         fields = schema.fields_decoder.decode(body)

@@ -26,6 +26,7 @@ class Draft:
     __slots__ = (
         "attempt",
         "content_as_string",
+        "dropped",
         "fields",
         "headers",
         "limit_field",
@@ -61,6 +62,16 @@ class Draft:
         self.thinking: Callable[[Draft], None] = _thinking_openai
         self.tool_id_length: int | None = None
         self.content_as_string = False
+        self.dropped: dict[str, None] = {}
+        """What of the request this provider cannot be sent, by name, in the order it was met."""
+
+    def drop(self, name: str) -> None:
+        self.dropped[name] = None
+
+    def without(self, name: str) -> None:
+        """Take a field out, and say so where there was one."""
+        if self.fields.pop(name, None) is not None:
+            self.drop(name)
 
     @property
     def streaming(self) -> bool:
@@ -71,6 +82,11 @@ class Draft:
         """The model is known to think."""
         model = self.attempt.model
         return "reasoning" in model.capabilities or "reasoning" in (model.params or ())
+
+    @property
+    def bills_cache_writes(self) -> bool:
+        """OpenAI bills them for exactly the models that take explicit breakpoints."""
+        return self.attempt.endpoint.price.base.input_cache_write is not None
 
     def keep(self, name: str, value: object) -> None:
         """Set a field unless the caller's own is there."""
@@ -107,7 +123,7 @@ def _session_affinity_header(draft: Draft, value: str) -> None:
 
 def _no_store(draft: Draft, _: str) -> None:
     """`store` is never sent to anyone; `metadata` goes with it."""
-    draft.fields.pop("metadata", None)
+    draft.without("metadata")
 
 
 # ---- messages ------------------------------------------------------------------------------------
@@ -157,7 +173,7 @@ def _content_must_be_string(draft: Draft, _: str) -> None:
 def _without(*names: str) -> Quirk:
     def drop(draft: Draft, _: str) -> None:
         for name in names:
-            draft.fields.pop(name, None)
+            draft.without(name)
 
     return drop
 
@@ -198,7 +214,7 @@ def _tool_choice_auto_only(draft: Draft, _: str) -> None:
 def _sampling_unless_reasoning(draft: Draft, _: str) -> None:
     if draft.reasons:
         for name in ("presence_penalty", "frequency_penalty", "stop"):
-            draft.fields.pop(name, None)
+            draft.without(name)
 
 
 def _reasoning_format(draft: Draft, _: str) -> None:

@@ -7,8 +7,8 @@ the output limit, and the other way round. Ratios and bounds are OpenRouter's (r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -90,6 +90,33 @@ def nearest(level: str, levels: Sequence[str]) -> str:
         return level
     rank = _RANK[level]
     return min(ranked, key=lambda name: (abs(_RANK[name] - rank), _RANK[name]))
+
+
+def joined_details(details: Iterable[Raw]) -> list[dict[str, Any]]:
+    """`reasoning_details` entries of a stream with the fragments of one block put together: pieces
+    with the same type and index follow each other, and a signature closes the block. What is
+    opaque is never joined, and an entry that stands alone keeps every byte of its values."""
+    blocks: list[dict[str, Any]] = []
+    for raw in details:
+        entry = msgspec.json.decode(raw, type=dict[str, Any])
+        last = blocks[-1] if blocks else None
+        field = _CONTINUED.get(entry.get("type", ""))
+        if field is None or last is None or not _continues(last, entry):
+            blocks.append(entry)
+            continue
+        text = (last.get(field) or "") + (entry.get(field) or "")
+        last.update({name: value for name, value in entry.items() if value is not None})
+        last[field] = text
+    return blocks
+
+
+_CONTINUED = {"reasoning.text": "text", "reasoning.summary": "summary"}
+
+
+def _continues(last: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+    same = all(last.get(name) == entry.get(name) for name in ("type", "index", "format"))
+    ids = (last.get("id"), entry.get("id"))
+    return same and not last.get("signature") and (None in ids or ids[0] == ids[1])
 
 
 _RANK = {**{level: rank for rank, level in enumerate(LEVELS)}, "off": 0}
