@@ -30,7 +30,8 @@ from .routing.offers import Index
 from .routing.plan import plan
 from .settings import Settings
 from .store.sqlite import Store
-from .upstream import Answer, Transport
+from .upstream import Answer, AttemptFailed, Transport, faults
+from .upstream.signers import Signer
 
 if TYPE_CHECKING:
     from .flow import Call
@@ -51,6 +52,17 @@ class Reach(msgspec.Struct, frozen=True):
 
     base_url: str
     headers: tuple[tuple[str, str], ...]
+    dialects: dict[str, str] = {}
+    """Base URLs of the provider's further dialects; empty where a placeholder is not filled."""
+    signer: Signer | None = None
+    """Makes the credential anew for each request, where the headers do not hold it."""
+
+    def url(self, dialect: str, path: str) -> str:
+        """Where a request in `dialect` goes. Raises AttemptFailed."""
+        base = self.dialects.get(dialect, self.base_url)
+        if not base:
+            raise AttemptFailed(faults.cannot_send("a part of the provider's URL is not set"))
+        return base + path
 
     def __repr__(self) -> str:
         return f"Reach({self.base_url!r})"
@@ -136,15 +148,39 @@ class Gateway:
         time there is before its first byte. Raises AttemptFailed."""
         remaining_s = max(remaining_s, 0.001)
         reach = self.reach[attempt.provider.id]
+        url = reach.url(attempt.endpoint.dialect, outbound.path)
+        headers = [*reach.headers, *outbound.headers]
+        if reach.signer is not None:
+            began_s = self.clock()
+            headers += await self._signed(reach.signer, url, headers, outbound.body, remaining_s)
+            remaining_s = max(remaining_s - (self.clock() - began_s), 0.001)
         return await self.upstream.open(
             "POST",
-            reach.base_url + outbound.path,
-            [*reach.headers, *outbound.headers],
+            url,
+            headers,
             outbound.body,
             total_timeout_s=remaining_s,
             idle_timeout_s=self.settings.idle_timeout_s if stream else remaining_s,
             on_sent=on_sent,
         )
+
+    async def _signed(
+        self,
+        signer: Signer,
+        url: str,
+        headers: list[tuple[str, str]],
+        body: bytes,
+        remaining_s: float,
+    ) -> list[tuple[str, str]]:
+        """What the signer adds; it may have to ask for a token first. Raises AttemptFailed."""
+        now_s, upstream = self.clock(), self.upstream
+        try:
+            async with asyncio.timeout(remaining_s):
+                return await signer.headers(
+                    "POST", url, headers, body, now_s=now_s, transport=upstream
+                )
+        except TimeoutError as error:
+            raise AttemptFailed(faults.out_of_time(remaining_s, spoke=False)) from error
 
     def may_retry(self, attempt: Attempt, remaining_s: float) -> bool:
         """Whether another attempt fits the deadline. A healthy endpoint may always be tried: that

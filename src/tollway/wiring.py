@@ -26,7 +26,7 @@ from .money import parse_usd
 from .routing.offers import Index
 from .settings import Settings
 from .store.sqlite import Store
-from .upstream import auth
+from .upstream import auth, signers
 from .upstream.doors import Doors
 from .upstream.sandbox import SandboxTransport
 from .upstream.transport import HttpTransport
@@ -48,11 +48,17 @@ def _reach(provider: Provider, environ: Mapping[str, str]) -> Reach | None:
     if not provider.enabled:
         return None
     credential = auth.credential_headers(provider, environ)
+    signer = signers.signer(provider, environ) if credential is None else None
     url = auth.base_url(provider, environ)
-    if credential is None or url is None:
+    if (credential is None and signer is None) or url is None:
         return None
     base = f"{url}{provider.id}" if url == "sandbox:" else url.rstrip("/")
-    return Reach(base, (*provider.headers.items(), *credential))
+    further = {
+        dialect: (auth.base_url(provider, environ, dialect) or "").rstrip("/")
+        for dialect in provider.dialects
+        if dialect != provider.dialect
+    }
+    return Reach(base, (*provider.headers.items(), *(credential or ())), further, signer)
 
 
 @asynccontextmanager

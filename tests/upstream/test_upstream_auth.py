@@ -1,6 +1,7 @@
 """Credentials and base URLs from an environment given as an argument."""
 
 import pickle
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -55,7 +56,7 @@ def test_a_value_that_is_empty_or_unfit_for_a_header_is_no_key(value: str) -> No
 
 
 @pytest.mark.parametrize("scheme", ["aws-sigv4", "oauth2-bearer", "oci-signature"])
-def test_a_scheme_that_needs_a_generator_is_not_live_and_says_so(scheme: str) -> None:
+def test_a_scheme_that_cannot_be_signed_for_is_not_live_and_says_so(scheme: str) -> None:
     provider = Provider("p", "P", base_url="https://p", auth=Auth(scheme=scheme, env=("P_KEY",)))
     assert credential_headers(provider, {"P_KEY": "k"}) is None
     assert why_not_live(provider, {"P_KEY": "k"}) == (
@@ -89,6 +90,97 @@ def test_a_provider_that_is_switched_off_says_because_of_what() -> None:
     assert why_not_live(off, {"GROQ_API_KEY": "k"}) == "switched off: base URL unconfirmed"
     nowhere = msgspec.structs.replace(GROQ, base_url=None)
     assert why_not_live(nowhere, {"GROQ_API_KEY": "k"}).startswith("its base URL is not known")
+
+
+BEDROCK = Provider(
+    "bedrock",
+    "Bedrock",
+    base_url="https://bedrock-runtime.{region}.amazonaws.com",
+    variables={"region": "AWS_REGION"},
+    auth=Auth(
+        scheme="aws-sigv4",
+        env=(
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "AWS_BEARER_TOKEN_BEDROCK",
+        ),
+        service="bedrock",
+    ),
+)
+REGION = {"AWS_REGION": "eu-west-1"}
+
+
+def test_a_bedrock_key_is_a_bearer_and_needs_no_signing() -> None:
+    environ = {**REGION, "AWS_BEARER_TOKEN_BEDROCK": "abc"}
+    assert credential_headers(BEDROCK, environ) == (("Authorization", "Bearer abc"),)
+    assert why_not_live(BEDROCK, environ) == ""
+
+
+def test_what_signing_needs_is_named() -> None:
+    assert why_not_live(BEDROCK, {}) == (
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_BEARER_TOKEN_BEDROCK)"
+        " and AWS_REGION"
+    )
+    assert why_not_live(BEDROCK, {**REGION, "AWS_ACCESS_KEY_ID": "AKIA"}) == (
+        "set AWS_SECRET_ACCESS_KEY"
+    )
+    keys = {**REGION, "AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "s"}
+    assert why_not_live(BEDROCK, keys) == ""
+    assert why_not_live(BEDROCK, {**keys, "AWS_SECRET_ACCESS_KEY": "hush hush"}) == (
+        "AWS_SECRET_ACCESS_KEY holds a space or another character that no AWS key has"
+    )
+
+
+VERTEX = Provider(
+    "vertex",
+    "Vertex",
+    base_url="https://{location}-aiplatform.googleapis.com/v1/projects/{project}/x",
+    variables={"location": "V_LOCATION", "project": "V_PROJECT"},
+    auth=Auth(scheme="oauth2-bearer", env=("GOOGLE_APPLICATION_CREDENTIALS",)),
+    quirks=("rep_hosts_for_some_regions",),
+    dialects={"other": "https://{elsewhere}/v1"},
+)
+
+
+@pytest.mark.parametrize(
+    ("location", "host"),
+    [
+        ("global", "aiplatform.googleapis.com"),
+        ("eu", "aiplatform.eu.rep.googleapis.com"),
+        ("us", "aiplatform.us.rep.googleapis.com"),
+        ("us-east5", "us-east5-aiplatform.googleapis.com"),
+    ],
+)
+def test_places_that_are_no_region_have_hosts_of_their_own(location: str, host: str) -> None:
+    environ = {"V_LOCATION": location, "V_PROJECT": "p"}
+    assert base_url(VERTEX, environ) == f"https://{host}/v1/projects/p/x"
+
+
+def test_another_dialect_has_its_own_base_url() -> None:
+    assert base_url(VERTEX, {}, "other") is None
+    azure = msgspec.structs.replace(GROQ, dialects={"openai_responses": "https://other/v1"})
+    assert base_url(azure, {}, "openai_responses") == "https://other/v1"
+
+
+def test_a_key_file_that_cannot_be_used_is_named_without_its_content(tmp_path: Path) -> None:
+    file = tmp_path / "key.json"
+    file.write_text('{"client_email": "a@b", "private_key": "hush"}')
+    environ = {"V_LOCATION": "eu", "V_PROJECT": "p", "GOOGLE_APPLICATION_CREDENTIALS": str(file)}
+    assert why_not_live(VERTEX, environ) == (
+        "GOOGLE_APPLICATION_CREDENTIALS: the file's private_key is not a PEM key"
+    )
+    file.write_text("[]")
+    assert why_not_live(VERTEX, environ) == (
+        "GOOGLE_APPLICATION_CREDENTIALS: the file is not the key of a service account"
+    )
+    file.unlink()
+    assert why_not_live(VERTEX, environ).startswith(
+        "GOOGLE_APPLICATION_CREDENTIALS: the file cannot be read"
+    )
+    assert why_not_live(VERTEX, {}) == (
+        "set GOOGLE_APPLICATION_CREDENTIALS and V_LOCATION and V_PROJECT"
+    )
 
 
 def test_a_secret_is_not_shown_and_not_serialised() -> None:

@@ -1,7 +1,7 @@
 """Credentials: from a provider's facts and an environment to the headers that open its door.
 
-Pure: the environment is an argument. Not a store of keys, and no signing: schemes that need a
-generator (SigV4, OAuth) are named as not supported, never half done. Rules. A provider is live when
+The environment is an argument. Not a store of keys, and no signing (`signers`): a scheme that is
+known to neither is named as not supported, never half done. Rules. A provider is live when
 everything it needs is there and usable; whoever asks why it is not gets a sentence that says what to
 do, and never a piece of a secret.
 """
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from ..catalogue.entries import Provider
+from . import signers
 
 KEY_HEADER_SCHEMES = frozenset({"header", "bearer"})
 
@@ -38,10 +39,13 @@ class Secret(str):
 def credential_headers(
     provider: Provider, environ: Mapping[str, str]
 ) -> tuple[tuple[str, str], ...] | None:
-    """Headers to add to every request, or None when the provider is not live."""
+    """Headers to add to every request; None when the provider is not live, or is so by signing
+    each request (`signers.signer`)."""
     auth = provider.auth
     if auth.scheme == "none":
         return ()
+    if bearer := signers.aws_bearer(provider, environ):
+        return (("Authorization", Secret(f"Bearer {bearer}")),)
     if auth.scheme not in KEY_HEADER_SCHEMES:
         return None
     for name in key_names(provider):
@@ -51,12 +55,15 @@ def credential_headers(
     return None
 
 
-def base_url(provider: Provider, environ: Mapping[str, str]) -> str | None:
-    """The base URL with its placeholders filled, or None when one is missing or not fit for a URL.
+def base_url(
+    provider: Provider, environ: Mapping[str, str], dialect: str | None = None
+) -> str | None:
+    """The base URL (of another `dialect` than the provider's first) with its placeholders filled,
+    or None when one is missing or not fit for a URL.
 
     A value may be pasted as a URL (`https://host/`); the scheme and the slash are dropped.
     """
-    url = provider.base_url
+    url = provider.base_url if dialect is None else provider.dialects[dialect]
     if url is None:
         return None
     for placeholder in _PLACEHOLDER.findall(url):
@@ -64,7 +71,7 @@ def base_url(provider: Provider, environ: Mapping[str, str]) -> str | None:
         if not value:
             return None
         url = url.replace(f"{{{placeholder}}}", value)
-    return url
+    return _google_host(url) if "rep_hosts_for_some_regions" in provider.quirks else url
 
 
 def why_not_live(provider: Provider, environ: Mapping[str, str]) -> str:
@@ -72,12 +79,12 @@ def why_not_live(provider: Provider, environ: Mapping[str, str]) -> str:
     if not provider.enabled:
         because = provider.disabled_because or "a fact it needs is unconfirmed"
         return f"switched off: {because}"
-    if provider.auth.scheme != "none" and provider.auth.scheme not in KEY_HEADER_SCHEMES:
+    keyed = provider.auth.scheme in KEY_HEADER_SCHEMES
+    if provider.auth.scheme != "none" and not keyed and not signers.signs(provider):
         return f"its sign-in scheme {provider.auth.scheme} is not supported yet"
     if provider.base_url is None:
         return "its base URL is not known; name one in its file under providers/"
-    wrong = _wrong_key(provider, environ)
-    missing = [] if provider.auth.scheme == "none" else _missing_key(provider, environ)
+    missing, wrong = _credential(provider, environ)
     for placeholder in dict.fromkeys(_PLACEHOLDER.findall(provider.base_url)):
         name = provider.variables.get(placeholder, "")
         if not name:
@@ -96,6 +103,15 @@ def key_names(provider: Provider) -> tuple[str, ...]:
     return names[:1] + tuple(name for name in names[1:] if _KEY_NAME.search(name))
 
 
+def _credential(provider: Provider, environ: Mapping[str, str]) -> tuple[list[str], str]:
+    """What is missing of the credential, and what is wrong with what is there."""
+    if provider.auth.scheme == "none" or signers.aws_bearer(provider, environ):
+        return [], ""
+    if signers.signs(provider):
+        return signers.why_no_signer(provider, environ)
+    return _missing_key(provider, environ), _wrong_key(provider, environ)
+
+
 def _missing_key(provider: Provider, environ: Mapping[str, str]) -> list[str]:
     names = key_names(provider)
     if any(_value(environ, name) for name in names):
@@ -104,8 +120,6 @@ def _missing_key(provider: Provider, environ: Mapping[str, str]) -> list[str]:
 
 
 def _wrong_key(provider: Provider, environ: Mapping[str, str]) -> str:
-    if provider.auth.scheme == "none":
-        return ""
     given = [name for name in key_names(provider) if _value(environ, name)]
     if not given or any(_VISIBLE.fullmatch(_value(environ, name)) for name in given):
         return ""
@@ -119,3 +133,20 @@ def _value(environ: Mapping[str, str], name: str) -> str:
 def _variable(environ: Mapping[str, str], name: str) -> str:
     value = _value(environ, name).removeprefix("https://").rstrip("/")
     return value if _URL_PART.fullmatch(value) else ""
+
+
+def _google_host(url: str) -> str:
+    """Vertex's host for places that are no single region: `global` has no prefix, the
+    multi-regions have hosts of their own."""
+    for place, host in _GOOGLE_HOSTS.items():
+        prefix = f"https://{place}-aiplatform.googleapis.com/"
+        if url.startswith(prefix):
+            return f"https://{host}/{url.removeprefix(prefix)}"
+    return url
+
+
+_GOOGLE_HOSTS = {
+    "global": "aiplatform.googleapis.com",
+    "us": "aiplatform.us.rep.googleapis.com",
+    "eu": "aiplatform.eu.rep.googleapis.com",
+}
