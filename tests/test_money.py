@@ -42,6 +42,7 @@ PRICE = parse_price(
         "image_token": "0.000005",
         "image_output_token": "0.00003",
         "web_search": "0.01",
+        "search_unit": "0.002",
     }
 )
 
@@ -74,6 +75,7 @@ GOLDEN = [
         1_000_000 + 250 * 15_000 + 600 * 20_000 + 100 * 40_000 + 50 * 30_000,
     ),
     ("images and searches", Usage(images=3, web_searches=2), 0, 1_000_000 + 6_000_000 + 20_000_000),
+    ("units of a rerank", Usage(search_units=3), 0, 1_000_000 + 6_000_000),
     ("a margin of 5.5 %", Usage(1000, 100), 55_000, 5_802_500),
 ]
 
@@ -274,6 +276,7 @@ def exact_pico(rates: Rates, u: Usage) -> int:
         ),
         (u.images, rates.image or 0),
         (u.web_searches, rates.web_search or 0),
+        (u.search_units, rates.search_unit or 0),
         (1, rates.request or 0),
     )
     inputs = sum(n for n, _ in sold[:6])

@@ -42,6 +42,8 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     image_output_tokens: int = 0
     images: int = 0
     web_searches: int = 0
+    search_units: int = 0
+    """What rerankers count in: by Cohere's definition a query over at most 100 documents."""
     estimated: bool = False
     doubts: tuple[str, ...] = ()
 
@@ -68,6 +70,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
             self.image_output_tokens,
             self.images,
             self.web_searches,
+            self.search_units,
         )
         return (
             least >= 0
@@ -76,6 +79,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
             and self.cached_audio_tokens <= self.cached_tokens
             and self.images <= UNITS_MAX
             and self.web_searches <= UNITS_MAX
+            and self.search_units <= UNITS_MAX
         )
 
     def checked(self) -> Usage:
@@ -100,21 +104,28 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
             for part in parts:
                 fixed[part] = bounded(part, left)
                 left -= fixed[part]
-        for unit in ("images", "web_searches"):
+        for unit in ("images", "web_searches", "search_units"):
             fixed[unit] = bounded(unit, UNITS_MAX)
         return msgspec.structs.replace(self, **fixed, doubts=tuple(doubts))
 
-    def within(self, prompt_most: int, completion_most: int) -> Usage:
-        """The same with totals that no honest count of this request can exceed, and the subsets
-        cut to them. What was cut is named in `doubts`. For a usage that was checked."""
-        if self.prompt_tokens <= prompt_most and self.completion_tokens <= completion_most:
+    def within(self, prompt_most: int, completion_most: int, units_most: int = 0) -> Usage:
+        """The same with totals (and search units) that no honest count of this request can exceed,
+        and the subsets cut to them. What was cut is named in `doubts`. For a usage that was
+        checked."""
+        if (
+            self.prompt_tokens <= prompt_most
+            and self.completion_tokens <= completion_most
+            and self.search_units <= units_most
+        ):
             return self
         cut = msgspec.structs.replace(
             self,
             prompt_tokens=min(self.prompt_tokens, prompt_most),
             completion_tokens=min(self.completion_tokens, completion_most),
+            search_units=min(self.search_units, units_most),
         ).checked()
-        totals = tuple(t for t in _TOTALS if getattr(cut, t) != getattr(self, t))
+        bounded = (*_TOTALS, "search_units")
+        totals = tuple(t for t in bounded if getattr(cut, t) != getattr(self, t))
         doubts = tuple(dict.fromkeys((*self.doubts, *totals, *cut.doubts)))
         return msgspec.structs.replace(cut, doubts=doubts)
 
@@ -199,6 +210,11 @@ class Request(msgspec.Struct, frozen=True):
     media_tokens: int = 0
     """Upper estimate for images, files, audio and video in the input."""
     images: int = 0
+    search_units: int = 0
+    """Upper estimate of what a reranker counts in (`Usage.search_units`)."""
+    window_bytes: int | None = None
+    """Bytes of the longest text that must fit a context window by itself, where the prompt is read
+    in pieces (embeddings, rerank); None = all of it."""
     cache_marked: bool = False
     """The caller placed cache breakpoints, so cache writes may be billed."""
     preferences: Preferences = NO_PREFERENCES

@@ -184,6 +184,7 @@ def cost(rates: Rates, usage: Usage) -> Cost:
         _or(rates.request, 0)
         + usage.images * _or(rates.image, 0)
         + usage.web_searches * _or(rates.web_search, 0)
+        + usage.search_units * _or(rates.search_unit, 0)
     )
     discount = (
         cached_text * (prompt - read)

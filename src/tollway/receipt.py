@@ -71,6 +71,8 @@ class Facts(msgspec.Struct, frozen=True):
     margin_ppm: int
     notes: dict[str, Any]
     """Further fields for the record: attribution, user agent, session."""
+    dropped: tuple[str, ...] = ()
+    """What the attempt's dialect could not carry of the request, by name."""
 
     @property
     def ending(self) -> Ending:
@@ -154,7 +156,7 @@ def seen(facts: Facts) -> Charge | None:
     most_in = request.prompt_bytes + 2 * request.media_tokens + PROMPT_SLACK_TOKENS
     limit = facts.output_tokens_max or 0
     most_out = OUTPUT_SLACK * limit * request.choices + OUTPUT_SLACK_TOKENS
-    usage = usage.within(most_in, most_out)
+    usage = usage.within(most_in, most_out, request.search_units)
     return charge(facts.attempt, usage, facts.started_ms, facts.margin_ppm)
 
 
@@ -233,6 +235,8 @@ def _detail(facts: Facts, paid: Charge | None, meter: Meter | None) -> dict[str,
         )
     if facts.attempt is not None and facts.attempt.dropped_params:
         detail["dropped_params"] = facts.attempt.dropped_params
+    if facts.attempt is not None and facts.dropped:
+        detail["dropped"] = facts.dropped
     drops = [drop for drop in facts.plan.drops if drop.reason not in _STANDING]
     if drops:
         detail["drops"] = drops

@@ -33,7 +33,7 @@ openai_chat openai_completions openai_responses openai_decisions openai_chat_gat
 anthropic_messages gemini vertex_gemini vertex_anthropic vertex_mistral vertex_openai
 bedrock_converse bedrock_invoke azure_openai azure_ai_inference mistral cohere_v2 watsonx
 ollama sagemaker replicate fal_queue systemone
-embed_openai embed_cohere embed_nomic rerank_cohere rerank_voyage moderation_openai
+embed_openai embed_cohere embed_nomic rerank_cohere rerank_voyage rerank_tei moderation_openai
 image_openai image_async image_stability video_async realtime_openai
 stt_openai stt_assemblyai stt_deepgram stt_soniox tts_openai tts_elevenlabs tts_fish
 """

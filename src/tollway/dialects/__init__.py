@@ -153,7 +153,58 @@ def conversation(request: Request) -> Conversation:
     return said
 
 
-OUTBOUND: frozenset[str] = frozenset({"openai_chat"})
+def for_kind(dialect: str, kind: str) -> str:
+    """The dialect that a provider of `dialect` speaks when it is asked for an embedding or a
+    ranking: chat dialects have their own for it, the others are it already."""
+    return _FOR_KIND.get((dialect, kind), dialect)
+
+
+_FOR_KIND: dict[tuple[str, str], str] = {
+    ("openai_chat", "embedding"): "embed_openai",
+    ("mistral", "embedding"): "embed_openai",
+    ("azure_openai", "embedding"): "embed_openai",
+    ("cohere_v2", "embedding"): "embed_cohere",
+    ("gemini", "embedding"): "gemini_embeddings",
+    ("vertex_gemini", "embedding"): "vertex_embeddings",
+    ("ollama", "embedding"): "ollama_embeddings",
+    ("openai_chat", "rerank"): "rerank_cohere",
+    ("cohere_v2", "rerank"): "rerank_cohere",
+    ("embed_openai", "rerank"): "rerank_cohere",
+}
+
+
+def carried(dialect: str, modalities: frozenset[str]) -> frozenset[str]:
+    """What of a model's input modalities a dialect can bring to it. `tokens` (text that the caller
+    has tokenized) is known to one dialect alone."""
+    if dialect == "embed_openai":
+        return modalities | {"tokens"}
+    most = _CARRIES.get(dialect)
+    return modalities if most is None else modalities & most
+
+
+_TEXT = frozenset({"text"})
+_CARRIES: dict[str, frozenset[str]] = {
+    "embed_cohere": frozenset({"text", "image"}),
+    "gemini_embeddings": frozenset({"text", "image", "file"}),
+    "vertex_embeddings": _TEXT,
+    "ollama_embeddings": _TEXT,
+    "rerank_voyage": _TEXT,
+    "rerank_tei": _TEXT,
+}
+
+OUTBOUND: frozenset[str] = frozenset(
+    {
+        "openai_chat",
+        "embed_openai",
+        "embed_cohere",
+        "gemini_embeddings",
+        "vertex_embeddings",
+        "ollama_embeddings",
+        "rerank_cohere",
+        "rerank_voyage",
+        "rerank_tei",
+    }
+)
 """Dialects in which a provider can be called today; endpoints of others are listed, not served."""
 
 _modules: dict[str, ModuleType] = {}

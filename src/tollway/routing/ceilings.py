@@ -31,12 +31,19 @@ def attempt(ask: Ask, offer: Offer, policy: Policy) -> Attempt:
     if offer.search_pico and _SEARCH in request.params:
         fixed_pico += WEB_SEARCHES_HELD * offer.search_pico
     fixed_pico += ask.prompt_tokens_max * offer.prompt_pico[kinds]
+    if request.kind != "chat":  # a vector or a ranking has no tokens of output
+        fixed_pico += request.search_units * offer.search_unit_pico
+        return _attempt(ask, offer, 0, 0, fixed_pico)
     wanted = request.output_tokens_max
     least = wanted
     if wanted is None:
         wanted = _default_output(ask, offer, policy)
         least = min(wanted, OUTPUT_TOKENS_LEAST)
     assert least is not None
+    return _attempt(ask, offer, wanted, least, fixed_pico)
+
+
+def _attempt(ask: Ask, offer: Offer, wanted: int, least: int, fixed_pico: int) -> Attempt:
     return Attempt(
         offer.model,
         offer.endpoint,
@@ -44,7 +51,7 @@ def attempt(ask: Ask, offer: Offer, policy: Policy) -> Attempt:
         wanted,
         least,
         fixed_pico,
-        offer.output_pico * request.choices,
+        offer.output_pico * ask.request.choices,
         _dropped(ask, offer),
     )
 

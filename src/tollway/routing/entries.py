@@ -43,6 +43,8 @@ class Offer(msgspec.Struct, frozen=True):
     model: Model
     endpoint: Endpoint
     provider: Provider
+    kind: str
+    """Of `Request.kind`: what it can be asked for."""
     live: bool
     """A credential is present (or none is needed)."""
     standing: DropReason | None
@@ -64,6 +66,8 @@ class Offer(msgspec.Struct, frozen=True):
     request_pico: int
     image_pico: int
     search_pico: int
+    search_unit_pico: int = 0
+    """Per unit of a rerank; `search_pico` is per web search."""
 
 
 CEILING_CACHE_1H, CEILING_AUDIO, CEILING_IMAGE = 1, 2, 4

@@ -36,6 +36,8 @@ class Ask(msgspec.Struct, frozen=True):
     margin_ppm: int
     prompt_tokens_likely: int
     prompt_tokens_max: int
+    window_tokens_likely: int
+    """What has to fit a context window at once."""
     order: tuple[str, ...]
     only: frozenset[str]
     only_policy: frozenset[str]
@@ -56,6 +58,7 @@ def ask_of(request: Request, policy: Policy, now_s: float, resolve: Resolve) -> 
         policy.margin_ppm,
         request.prompt_tokens_likely,
         request.prompt_tokens_max,
+        _window_tokens(request),
         tuple(resolved(name, resolve) for name in wishes.order) if wishes.order else (),
         _names(wishes.only, resolve),
         _names(policy.only, resolve),
@@ -190,7 +193,7 @@ def _modality(ask: Ask) -> Callable[[Offer], DropReason | None]:
 def _context_length(ask: Ask) -> Callable[[Offer], DropReason | None]:
     """By the likely length, not the one held for: twice the likely one would drop endpoints that
     can serve. Who is wrongly kept refuses, and the next larger window is tried."""
-    likely = ask.prompt_tokens_likely
+    likely = ask.window_tokens_likely
 
     def context_length(offer: Offer) -> DropReason | None:
         context = offer.context
@@ -234,6 +237,12 @@ def _max_price(ask: Ask, most: MaxPrice) -> Callable[[Offer], DropReason | None]
 
 
 # ---- reading the wishes --------------------------------------------------------------------------
+
+
+def _window_tokens(request: Request) -> int:
+    if request.window_bytes is None:
+        return request.prompt_tokens_likely
+    return request.window_bytes // 4 + 1
 
 
 def _names(names: tuple[str, ...], resolve: Resolve) -> frozenset[str]:

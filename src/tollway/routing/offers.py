@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 
+import msgspec
+
 from ..catalogue.entries import Catalogue, Endpoint, Model, Provider
-from ..dialects import OUTBOUND
+from ..dialects import OUTBOUND, carried, for_kind
 from ..errors import CallerError
 from ..money import Rates
 from .entries import CEILING_AUDIO, CEILING_CACHE_1H, CEILING_IMAGE, DropReason, Offer
@@ -22,8 +24,13 @@ TYPICAL_PROMPT_TOKENS, TYPICAL_OUTPUT_TOKENS = 3_000, 1_000
 """Three to one, the blend by which model prices are usually compared. Per-request fees count
 once, so a fee is weighed against tokens as a real request would."""
 
-ROAD_TYPES = ("chat", "completion")
-"""Model types that answer on the chat and completion routes."""
+KINDS: dict[str, str] = {
+    "chat": "chat",
+    "completion": "chat",
+    "embedding": "embedding",
+    "rerank": "rerank",
+}
+"""Model types that can be asked for, each by the kind of request that may ask."""
 
 
 class Index:
@@ -81,13 +88,16 @@ class Index:
 
 
 def offer(model: Model, endpoint: Endpoint, provider: Provider, live: bool) -> Offer:
-    """The standing facts of one endpoint."""
+    """The standing facts of one endpoint, which speaks the dialect of the model's kind."""
+    kind = KINDS.get(model.type, model.type)
+    endpoint = _of_kind(endpoint, kind)
     base, dearest = endpoint.price.base, endpoint.price.ceiling_rates()
     output_limits = [n for n in (endpoint.output_tokens_max, model.output_tokens_max) if n]
     return Offer(
         model=model,
         endpoint=endpoint,
         provider=provider,
+        kind=kind,
         live=live,
         standing=_standing(model, endpoint, provider, live),
         tier=endpoint.service_tier,
@@ -95,7 +105,7 @@ def offer(model: Model, endpoint: Endpoint, provider: Provider, live: bool) -> O
         context=endpoint.context_length or model.context_length,
         output_max=output_limits[0] if output_limits else None,
         unsupported=unsupported(model.params, model.no_sampling),
-        modalities=frozenset(model.input_modalities),
+        modalities=carried(endpoint.dialect, frozenset(model.input_modalities)),
         typical_pico=(base.prompt or 0) * TYPICAL_PROMPT_TOKENS
         + (base.completion or 0) * TYPICAL_OUTPUT_TOKENS
         + (base.request or 0),
@@ -104,13 +114,27 @@ def offer(model: Model, endpoint: Endpoint, provider: Provider, live: bool) -> O
         request_pico=dearest.request or 0,
         image_pico=dearest.image or 0,
         search_pico=dearest.web_search or 0,
+        search_unit_pico=dearest.search_unit or 0,
     )
+
+
+def _of_kind(endpoint: Endpoint, kind: str) -> Endpoint:
+    """The same with the dialect in which this kind is asked for, and with the price of the output
+    there is none of: a provider that does not publish it hides nothing."""
+    if kind not in ("embedding", "rerank"):
+        return endpoint
+    price = endpoint.price
+    if price.base.completion is None:
+        base = msgspec.structs.replace(price.base, completion=0)
+        price = msgspec.structs.replace(price, base=base)
+    dialect = for_kind(endpoint.dialect, kind)
+    return msgspec.structs.replace(endpoint, dialect=dialect, price=price)
 
 
 def _standing(
     model: Model, endpoint: Endpoint, provider: Provider, live: bool
 ) -> DropReason | None:
-    if model.type not in ROAD_TYPES:
+    if model.type not in KINDS:
         return "model_type"
     if not provider.enabled:
         return "disabled"

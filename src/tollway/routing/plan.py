@@ -91,9 +91,11 @@ def _sifted(
 ) -> list[Offer]:
     """The candidates no filter drops; what is dropped is added to `drops`."""
     filters = active(ask, variants)
+    kind = ask.request.kind
     kept: list[Offer] = []
     for offer in candidates:
-        reason = offer.standing
+        # A chat model does not embed, and an embedding model does not chat, whoever offers it.
+        reason = offer.standing if offer.kind == kind else "model_type"
         if reason is None:
             for dropped_by in filters:
                 reason = dropped_by(offer)

@@ -1,0 +1,120 @@
+"""Gemini's embeddings (AI Studio), on the provider's side: always as a batch of requests.
+
+Rules: one request of the batch per input; the answer has a vector for each, in order. The API
+reports no usage for texts, so our own count is charged where it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from .. import canon
+from ..canon import Event, Request
+from ..conversation import source_of
+from ..routing.entries import Attempt
+from . import Outbound
+from .embeddings import (
+    FilePart,
+    ImagePart,
+    Input,
+    Mixed,
+    TextPart,
+    dimensions_of,
+    inputs_of,
+    mapped,
+    purpose_of,
+)
+from .faults import parse_fault
+from .translated import Parser
+from .whole import WholeParser, tokens
+
+__all__ = ["parse_fault", "parser", "render_request"]
+
+
+def render_request(request: Request, attempt: Attempt, output_tokens_max: int) -> Outbound:
+    """`output_tokens_max` is 0: a vector has no output tokens."""
+    model = f"models/{attempt.endpoint.id.removeprefix('models/')}"
+    dropped: set[str] = set()
+    common: dict[str, object] = {"model": model}
+    purpose = purpose_of(request)
+    task = mapped(purpose, PURPOSES)
+    if task is not None:
+        common["taskType"] = task
+    elif purpose is not None:
+        dropped.add("input_type")
+    dimensions = dimensions_of(request)
+    if dimensions is not None:
+        common["outputDimensionality"] = dimensions
+    requests = [
+        {**common, "content": {"parts": _parts(one, dropped)}} for one in inputs_of(request)
+    ]
+    body = msgspec.json.encode({"requests": requests})
+    headers = (("Content-Type", "application/json"),)
+    return Outbound(f"/{model}:batchEmbedContents", body, headers, tuple(sorted(dropped)))
+
+
+def parser(stream: bool, quirks: Collection[str] = ()) -> Parser:
+    return EmbeddingParser()
+
+
+class EmbeddingParser(WholeParser):
+    """`embeddings[]{values}`, or a single `embedding`."""
+
+    def take(self, fields: dict[str, Raw]) -> list[Event]:
+        report: Any = msgspec.json.decode(fields.get("usageMetadata", Raw(b"null")))
+        if isinstance(report, dict):
+            self.meter.usage = tokens(report.get("promptTokenCount"))
+        if "embeddings" in fields:
+            vectors = _vectors.decode(fields["embeddings"])
+        else:
+            vectors = [msgspec.json.decode(fields["embedding"], type=_Vector)]
+        return [canon.Extra("embedding", one.values, n) for n, one in enumerate(vectors)]
+
+
+class _Vector(msgspec.Struct):
+    values: Raw
+
+
+_vectors = msgspec.json.Decoder(list[_Vector])
+
+PURPOSES = {
+    "query": "RETRIEVAL_QUERY",
+    "search_query": "RETRIEVAL_QUERY",
+    "document": "RETRIEVAL_DOCUMENT",
+    "passage": "RETRIEVAL_DOCUMENT",
+    "search_document": "RETRIEVAL_DOCUMENT",
+    "similarity": "SEMANTIC_SIMILARITY",
+    "classification": "CLASSIFICATION",
+    "clustering": "CLUSTERING",
+    "question_answering": "QUESTION_ANSWERING",
+    "fact_verification": "FACT_VERIFICATION",
+    "code": "CODE_RETRIEVAL_QUERY",
+}
+
+
+def _parts(one: Input, dropped: set[str]) -> list[dict[str, object]]:
+    if not isinstance(one, Mixed):
+        return [{"text": one if isinstance(one, str) else ""}]
+    parts: list[dict[str, object]] = []
+    for part in one.content:
+        if isinstance(part, TextPart):
+            parts.append({"text": part.text})
+            continue
+        if isinstance(part, ImagePart):
+            url, otherwise = part.image_url.url, "image/png"
+        elif isinstance(part, FilePart):
+            url, otherwise = part.input_file.data, "application/pdf"
+        else:
+            dropped.add("input media")
+            continue
+        source = source_of(url)
+        if source.data is not None:
+            data = {"mimeType": source.media_type or otherwise, "data": source.data}
+            parts.append({"inlineData": data})
+        else:
+            parts.append({"fileData": {"mimeType": otherwise, "fileUri": url}})
+    return parts
