@@ -52,6 +52,8 @@ class Call:
         self.plan: Plan = gateway.plan(request, caller.policy, self.started_s)
         self.granted_nano = 0
         self.output_tokens_max: int | None = None
+        self.dropped: tuple[str, ...] = ()
+        """What the current attempt's dialect could not carry of the request."""
         self.attempt: Attempt | None = None
         """The endpoint being called; None before the first and after a failed attempt."""
         self.sent = False
@@ -149,6 +151,7 @@ class Call:
         self.sent = False
         out = dialect(endpoint.dialect)
         outbound = out.render_request(request, attempt, self.output_tokens_max)
+        self.dropped = outbound.dropped
         self._upstream = answer = await self.gateway.open(
             attempt,
             outbound,
@@ -269,6 +272,7 @@ class Call:
             faults=tuple(self.faults),
             margin_ppm=self.caller.policy.margin_ppm,
             notes=self.notes,
+            dropped=self.dropped,
         )
 
     def _has_left(self) -> None:
