@@ -195,6 +195,7 @@ _CARRIES: dict[str, frozenset[str]] = {
 OUTBOUND: frozenset[str] = frozenset(
     {
         "openai_chat",
+        "anthropic_messages",
         "embed_openai",
         "embed_cohere",
         "gemini_embeddings",

@@ -1,0 +1,167 @@
+"""A provider's Messages answer on its way to a caller of the same dialect.
+
+Not here: reading (reading). Rules: events pass as the bytes they came in, but for three. The first
+gets our id, model and provider. The last two are held back until the answer is complete and billed,
+because they say how it ended and what it cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from ...errors import TollwayError
+from .. import Bill, Head, Meter, faults
+from ..sse import escape_separators
+from .answer import (
+    BAD_JSON,
+    Event,
+    fault_inside,
+    fields_decoder,
+    finish_of,
+    message_decoder,
+    note_block,
+)
+from .problems import failure_event, render_error
+from .reading import Reading
+from .usage import merged, parse_usage, render_usage
+
+BODY_BYTES_MAX = 64 * 1024 * 1024
+
+
+class StreamRelay(Reading):
+    """See `dialects.Relay`."""
+
+    def __init__(self, head: Head, quirks: Collection[str] = ()) -> None:
+        super().__init__(quirks)
+        self._head = head
+        self._out: list[bytes] = []
+        self._last: dict[str, Any] = {}
+        """Fields of message_delta, the last one's own."""
+
+    def feed(self, data: bytes) -> bytes:
+        self._read(data)
+        return self._flushed()
+
+    def finish(self) -> bytes:
+        self._read_rest()
+        return self._flushed()
+
+    def _flushed(self) -> bytes:
+        out, self._out = self._out, []
+        return escape_separators(b"".join(out)) if out else b""
+
+    def _take(self, event: Event, payload: bytes) -> None:
+        if event.type == "message_delta":
+            self._last.update(_copied(payload))
+        elif event.type == "message_start":
+            fields = _copied(payload)
+            message = {**fields_decoder.decode(fields["message"]), **ours(self._head)}
+            self._out.append(named("message_start", {**fields, "message": message}))
+        else:
+            if b"\n" in payload:
+                payload = msgspec.json.format(payload, indent=-1)
+            self._out += (b"event: ", event.type.encode(), b"\ndata: ", payload, b"\n\n")
+
+    def ending(self, bill: Bill) -> bytes:
+        usage = {**_other_counts(self.report), **render_usage(bill, self.meter.service_tier)}
+        delta = {"stop_reason": self.meter.native_finish or "end_turn", "stop_sequence": None}
+        last = {"type": "message_delta", "delta": delta, **self._last, "usage": usage}
+        stop = {"type": "message_stop", **bill.extra}
+        return escape_separators(named("message_delta", last) + named("message_stop", stop))
+
+    def failure(self, error: TollwayError) -> bytes:
+        return failure_event(error)
+
+
+class BodyRelay:
+    """The same for a whole body: everything is said by `ending`."""
+
+    def __init__(self, head: Head, quirks: Collection[str] = ()) -> None:
+        self.meter = Meter()
+        self._head = head
+        self._data = bytearray()
+        self._fields: dict[str, Any] = {}
+        self._report: dict[str, Any] = {}
+
+    def feed(self, data: bytes) -> bytes:
+        if self.meter.fault is None:
+            self._data += data
+            if len(self._data) > BODY_BYTES_MAX:
+                self._data.clear()
+                self.meter.fault = faults.broken(
+                    f"The provider's answer is larger than {BODY_BYTES_MAX:,} bytes."
+                )
+        return b""
+
+    def finish(self) -> bytes:
+        if self.meter.fault is None and not self.meter.ended:
+            body = bytes(self._data)
+            self._data.clear()
+            self._fields = read_body(body, self.meter, self._report)
+        return b""
+
+    def ending(self, bill: Bill) -> bytes:
+        usage = {**_other_counts(self._report), **render_usage(bill, self.meter.service_tier)}
+        body = {**self._fields, **ours(self._head), "usage": usage, **bill.extra}
+        return escape_separators(msgspec.json.encode(body))
+
+    def failure(self, error: TollwayError) -> bytes:
+        return render_error(error)
+
+
+def read_body(body: bytes, meter: Meter, report: dict[str, Any]) -> dict[str, Raw]:
+    """The top level of a whole answer; the meter and the usage report are filled. What is wrong
+    becomes `meter.fault`."""
+    try:
+        body.decode()
+        fields = fields_decoder.decode(body)
+        fault = None if b'"content"' in body and "error" not in fields else fault_inside(body)
+        message = message_decoder.decode(body)
+        said = msgspec.json.decode(message.usage) if message.usage else {}
+    except BAD_JSON:
+        what = "is not JSON" if body.strip() else "is empty"
+        meter.fault = faults.broken(f"The provider's answer {what}.", body)
+        return {}
+    if fault is not None or message.content is None:
+        meter.fault = fault or faults.broken("The provider's answer has no content.", body)
+        return {}
+    for block in message.content:
+        note_block(meter, block)
+        if block.input:
+            meter.text_bytes += len(block.input)
+    report.update(merged({}, said))
+    meter.usage = parse_usage(report)
+    tier = report.get("service_tier")
+    meter.service_tier = tier if isinstance(tier, str) else None
+    meter.upstream_id = (message.id or "")[:200] or None
+    meter.native_finish = message.stop_reason
+    meter.finish = finish_of(message.stop_reason or "end_turn")
+    meter.spoke = meter.ended = True
+    return fields
+
+
+def ours(head: Head) -> dict[str, Any]:
+    return {"id": head.id, "model": head.model, "provider": head.provider}
+
+
+def named(name: str, fields: dict[str, Any]) -> bytes:
+    """One event; `fields` as they come from Python, so without line ends."""
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), msgspec.json.encode(fields))
+
+
+_OURS = frozenset({"cost", "cost_details", "is_byok", "inference_geo", "cache_creation"})
+
+
+def _other_counts(report: dict[str, Any]) -> dict[str, Any]:
+    """What the provider counted besides (passes over the context, speed). Money of a provider that
+    is a router itself is not the caller's."""
+    return {name: value for name, value in report.items() if name not in _OURS}
+
+
+def _copied(payload: bytes) -> dict[str, Any]:
+    """The top level of an event that is kept beyond its own bytes."""
+    return {name: raw.copy() for name, raw in fields_decoder.decode(payload).items()}
