@@ -41,6 +41,7 @@ def test_every_kind_of_message_becomes_a_turn() -> None:
         {"role": "tool", "tool_call_id": "c1", "content": "42"},
         {"role": "assistant", "content": None, "refusal": "no"},
         {"role": "assistant", "reasoning_content": "so"},
+        {"role": "assistant", "reasoning_details": [{"summary": "a"}, {"data": "b"}]},
     ]
     citation = Raw(b'{"type":"url_citation"}')
     detail = Raw(json.dumps(details[0], separators=(",", ":")).encode())
@@ -60,6 +61,9 @@ def test_every_kind_of_message_becomes_a_turn() -> None:
         said.Turn("user", (said.Result("c1", (said.Text("42"),), "f"),)),
         said.Turn("assistant", (said.Refusal("no"),)),
         said.Turn("assistant", (said.Thought("so"),)),
+        said.Turn(
+            "assistant", (said.Thought("a", (Raw(b'{"summary":"a"}'), Raw(b'{"data":"b"}'))),)
+        ),
     )
 
 

@@ -23,6 +23,7 @@ from tollway.money import Price, Rates
 ROUTER = ("usage_cost_field", "thinking=openrouter")
 SEED, COUNT = 7_000, 150
 HI = said.Turn("user", (said.Text("hi"),))
+PNG = said.Source(data="QUJD", media_type="image/png")
 
 
 def out(spoken: Conversation, *quirks: str, stream: bool = False, **facts: Any) -> Outbound:
@@ -43,6 +44,41 @@ def test_a_plain_question_needs_nothing_but_its_text_and_the_limit() -> None:
     }
     body = json.loads(out(Conversation((HI,)), stream=True).body)
     assert (body["stream"], body["stream_options"]) == (True, {"include_usage": True})
+
+
+def test_several_answers_are_asked_for_as_such() -> None:
+    with kit(Conversation((HI,))):
+        made = render_request(replace(asking(False), choices=3), attempt(), 5)
+    assert json.loads(made.body)["n"] == 3
+
+
+def test_a_turn_that_says_nothing_is_still_a_message() -> None:
+    turns = (said.Turn("assistant", ()), said.Turn("user", ()))
+    assert sent(*turns)["messages"] == [
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": ""},
+    ]
+
+
+def test_media_of_a_tool_result_follow_in_a_user_message() -> None:
+    results = said.Turn(
+        "user",
+        (
+            said.Result("a-long-one", (said.Text("see"), said.Image(PNG))),
+            said.Result("b-long-one", (said.Text("2"),)),
+            said.Text("well?"),
+        ),
+    )
+    first, second, after = sent(results, quirks=("tool_call_id_len=9",))["messages"]
+    assert [first["content"], second["content"]] == ["see", "2"]
+    assert [len(first["tool_call_id"]), len(second["tool_call_id"])] == [9, 9]
+    assert after == {
+        "role": "user",
+        "content": [
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}},
+            {"type": "text", "text": "well?"},
+        ],
+    }
 
 
 def test_an_assistant_turn_is_one_message() -> None:
@@ -192,7 +228,6 @@ def test_switches_are_written_in_the_words_of_the_contract() -> None:
     }
 
 
-PNG = said.Source(data="QUJD", media_type="image/png")
 LOSSES: list[tuple[tuple[said.Part, ...], said.Role, tuple[str, ...]]] = [
     ((said.Text("a"), said.Image(said.Source(file_id="f"))), "user", ("image by file id",)),
     ((said.Audio(said.Source(url="https://x.org/a")),), "user", ("audio by reference",)),

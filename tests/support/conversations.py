@@ -312,11 +312,9 @@ def differences(before: Conversation, after: Conversation) -> dict[str, str]:
 WORDS: dict[str, tuple[str, ...]] = {
     "thought": ("reasoning", "thinking", "thought"),
     "signature": ("reasoning", "signature", "thinking"),
-    "text": ("place", "file", "document", "media"),
-    "image": ("image", "media"),
-    "file": ("file", "document", "media"),
+    "text": ("file", "document"),
+    "file": ("file", "document"),
     "order": ("place", "order", "media", "image"),
-    "result": ("tool result", "media"),
     "cache_control on tools": ("cache",),
     "cache_control": ("cache",),
     "response_format": ("response_format", "structured_outputs", "format"),
