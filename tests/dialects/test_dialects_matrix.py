@@ -20,16 +20,20 @@ from dialect_support import attempt
 
 from support.conversations import (
     FORMATS,
+    Maker,
     answer,
     asking,
     conversations,
     differences,
     kit,
+    meaning,
     not_found,
+    thinking,
     told,
     unexplained,
 )
-from tollway import canon, dialects
+from support.wires import AS_CHAT, WIRES, used
+from tollway import canon, dialects, errors
 from tollway.conversation import Conversation
 from tollway.dialects import Bill, Head, dialect
 
@@ -62,11 +66,14 @@ INBOUND = sorted(
 )
 CELLS = [(given, target) for given in INBOUND for target in OUTBOUND]
 
-THINKER = attempt(
-    capabilities=("tools", "reasoning", "structured_outputs", "vision"),
-    efforts=("low", "medium", "high"),
-    output_tokens_max=64_000,
-)
+FACTS: dict[str, Any] = {
+    "capabilities": ("tools", "reasoning", "structured_outputs", "vision"),
+    "efforts": ("low", "medium", "high"),
+    "output_tokens_max": 64_000,
+}
+THINKER = attempt(**FACTS)
+CLIENT = attempt(("usage_cost_field", "thinking=openrouter"), **FACTS)
+"""Writing to it is writing as a client does: nothing is kept back that the dialect can say."""
 LIMIT = 32_000
 
 
@@ -85,7 +92,7 @@ class Passed(NamedTuple):
 def _as_said(spoken: Conversation, name: str) -> canon.Request:
     """`spoken` as a client of dialect `name` would send it, parsed."""
     with kit(spoken):
-        out = dialect(name).render_request(asking(), THINKER, LIMIT)
+        out = dialect(name).render_request(asking(), CLIENT, LIMIT)
     return _parsed(name, out)
 
 
@@ -125,38 +132,57 @@ def test_what_is_passed_on_unchanged_loses_nothing_a_client_of_that_dialect_says
     """What a dialect cannot say itself is no loss of a cell; all else comes back."""
     for seed, spoken in conversations(SEED, COUNT, FORMATS.get(name, "anthropic-claude-v1")):
         with kit(spoken):
-            out = dialect(name).render_request(asking(), THINKER, LIMIT)
+            out = dialect(name).render_request(asking(), CLIENT, LIMIT)
         found = differences(spoken, dialects.conversation(_parsed(name, out)))
         assert unexplained(found, out.dropped) == {}, f"seed {seed}, dropped {out.dropped}"
+
+
+@pytest.mark.parametrize(("given", "target"), [c for c in CELLS if c[1] in FORMATS])
+def test_state_of_another_provider_is_left_out_and_named(given: str, target: str) -> None:
+    if given == target:
+        return  # nobody else made it
+    foreign = next(f for f in ("google-gemini-v1", "openai-responses-v1") if f != FORMATS[target])
+    seen = 0
+    for seed, spoken in conversations(SEED, COUNT, foreign):
+        request = _as_said(spoken, given)
+        states = [a[1] for a in meaning(dialects.conversation(request)) if a[0] == "signature"]
+        out = dialect(target).render_request(request, THINKER, LIMIT)
+        seen += len(states)
+        assert not any(state.encode() in out.body for state in states), f"seed {seed}"
+        named = any("reasoning" in name or "signature" in name for name in out.dropped)
+        assert named or not states, f"seed {seed}, dropped {out.dropped}"
+    assert seen or FORMATS.get(given) not in (None, foreign)
 
 
 # ---- answers -------------------------------------------------------------------------------------
 
 WRITERS = [name for name in OUTBOUND if name in INBOUND]
 """Dialects whose wire can be written here, because clients are answered in it."""
+ANSWERS = [c for c in CELLS if c[1] in WRITERS or c[1] in WIRES or c[1] in AS_CHAT]
 
 
 def _wire(name: str, events: list[canon.Event], stream: bool) -> bytes:
     """`events` as a provider of dialect `name` sends them."""
+    if name in WIRES:
+        return WIRES[name](events)
     with kit(events=events):
-        way = dialect(name).relay(_head(stream), "kit", (), None)
+        way = dialect("openai_chat" if name in AS_CHAT else name).relay(_head(stream), "kit")
         out = way.feed(b"x") + way.finish()
-        return bytes(out + way.ending(_bill(events)))
+        return bytes(out + way.ending(_bill(used(events))))
 
 
 def _head(stream: bool) -> Head:
     return Head("gen-1", "acme/one", "Acme", 1_700_000_001, stream)
 
 
-def _bill(events: list[canon.Event]) -> Bill:
-    used = next(event.usage for event in events if isinstance(event, canon.Used))
-    return Bill(used, 1_500, 500, 1_000)
+def _bill(usage: canon.Usage) -> Bill:
+    return Bill(usage, 1_500, 500, 1_000)
 
 
-def _read(name: str, data: bytes, stream: bool) -> dict[str, Any]:
+def _read(name: str, data: bytes, stream: bool) -> list[canon.Event]:
     reader = dialect(name).parser(stream, ())
-    events = reader.feed(data)
-    return told(events + ([] if reader.meter.ended else reader.finish()))
+    events: list[canon.Event] = reader.feed(data)
+    return events + ([] if reader.meter.ended else reader.finish())
 
 
 class Answered(NamedTuple):
@@ -168,24 +194,32 @@ class Answered(NamedTuple):
 def _answered(given: str, target: str, seed: int, stream: bool) -> Answered:
     events = answer(seed, FORMATS.get(target, FORMATS.get(given, "anthropic-claude-v1")))
     data = _wire(target, events, stream)
-    way = dialect(given).relay(_head(stream), target, (), None)
-    out = b"".join(way.feed(data[n : n + 97]) for n in range(0, len(data), 97))
-    out += b"" if way.meter.ended else way.finish()
-    assert way.meter.fault is None, f"seed {seed}: {way.meter.fault}"
-    usage = way.meter.usage
-    assert usage is not None, f"seed {seed}: no usage was read"
-    out += way.ending(Bill(usage, 1_500, 500, 1_000))
-    before, after = told(events), _read(given, out, stream)
+    out = _relayed(given, target, data, stream, 97)
+    assert out == _relayed(given, target, data, stream, len(data)), f"seed {seed}: cutting matters"
+    before, after = told(_read(target, data, stream)), told(_read(given, out, stream))
+    for kind in ("text", "reasoning", "finish"):
+        assert before[kind] == told(events)[kind], f"seed {seed}: {target} was misread"
     lost = {k: f"{v!r} became {after[k]!r}" for k, v in before.items() if after[k] != v}
     return Answered(seed, stream, lost)
 
 
+def _relayed(given: str, target: str, data: bytes, stream: bool, size: int) -> bytes:
+    """All the bytes a client of `given` gets for `data` of a provider of `target`."""
+    way = dialect(given).relay(_head(stream), target, (), None)
+    out = b"".join(way.feed(data[n : n + size]) for n in range(0, len(data), size))
+    out += b"" if way.meter.ended else way.finish()
+    assert way.meter.fault is None, way.meter.fault
+    assert way.meter.usage is not None, "no usage was read"
+    return bytes(out + way.ending(_bill(way.meter.usage)))
+
+
 @cache
 def _answers(given: str, target: str) -> tuple[Answered, ...]:
+    streams = (True,) if target in WIRES else (True, False)
     return tuple(
         _answered(given, target, seed, stream)
         for seed in range(SEED, SEED + COUNT)
-        for stream in (True, False)
+        for stream in streams
     )
 
 
@@ -194,11 +228,106 @@ def _may_lose(given: str, target: str) -> set[str]:
     return set() if FORMATS.get(given) in (None, FORMATS.get(target)) else {"signature"}
 
 
-@pytest.mark.parametrize(("given", "target"), [c for c in CELLS if c[1] in WRITERS])
+@pytest.mark.parametrize(("given", "target"), ANSWERS)
 def test_an_answer_keeps_its_meaning(given: str, target: str) -> None:
     for answered in _answers(given, target):
         lost = {k: v for k, v in answered.lost.items() if k not in _may_lose(given, target)}
         assert lost == {}, f"seed {answered.seed}, stream {answered.stream}"
+
+
+@pytest.mark.parametrize(("given", "target"), [c for c in ANSWERS if c[1] in WRITERS])
+def test_every_byte_is_a_place_to_cut(given: str, target: str) -> None:
+    for seed in range(SEED, SEED + 3):
+        data = _wire(target, answer(seed, FORMATS.get(target, "anthropic-claude-v1")), True)
+        assert _relayed(given, target, data, True, 1) == _relayed(
+            given, target, data, True, len(data)
+        ), f"seed {seed}"
+
+
+@pytest.mark.parametrize("name", INBOUND)
+def test_a_failure_in_mid_stream_is_understood_as_one(name: str) -> None:
+    events = [canon.Text("so far"), canon.Reasoning("hm")]
+    fault = canon.Fault(502, "provider_unavailable", "gone")
+    with kit(events=events):
+        way = dialect(name).relay(_head(True), "kit")
+        out = way.feed(b"x") + way.failure(errors.broken_stream("Acme", fault))
+    found = _read(name, out, True)
+    assert told(found)["text"] == "so far"
+    assert [type(event) for event in found if isinstance(event, canon.Failed | canon.Ended)] == [
+        canon.Failed
+    ]
+    assert found[-1].fault.retry == "elsewhere"  # type: ignore[union-attr]
+
+
+# ---- a tool loop: the client sends back what it got ----------------------------------------------
+
+Body = dict[str, Any]
+
+
+def _echo_chat(body: Body, call: canon.ToolCall) -> Body:
+    result = {"role": "tool", "tool_call_id": call.id, "content": "42"}
+    asked = {"role": "user", "content": "go"}
+    return {"model": "a/b", "messages": [asked, body["choices"][0]["message"], result]}
+
+
+def _echo_anthropic(body: Body, call: canon.ToolCall) -> Body:
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": "42"}
+    messages = [
+        {"role": "user", "content": "go"},
+        {"role": "assistant", "content": body["content"]},
+        {"role": "user", "content": [result]},
+    ]
+    return {"model": "a/b", "max_tokens": 500, "messages": messages}
+
+
+def _echo_responses(body: Body, call: canon.ToolCall) -> Body:
+    result = {"type": "function_call_output", "call_id": call.id, "output": "42"}
+    asked = {"type": "message", "role": "user", "content": "go"}
+    return {"model": "a/b", "input": [asked, *body["output"], result]}
+
+
+def _echo_gemini(body: Body, call: canon.ToolCall) -> Body:
+    content = body["candidates"][0]["content"]
+    answered = {"name": call.name, "id": call.id, "response": {"result": "42"}}
+    contents = [
+        {"role": "user", "parts": [{"text": "go"}]},
+        content,
+        {"role": "user", "parts": [{"functionResponse": answered}]},
+    ]
+    return {"contents": contents}
+
+
+ECHOES = {
+    "openai_chat": _echo_chat,
+    "anthropic_messages": _echo_anthropic,
+    "openai_responses": _echo_responses,
+    "gemini": _echo_gemini,
+}
+LOOPS = [(g, t) for g, t in ANSWERS if g in ECHOES and t in FORMATS and t in WRITERS]
+
+
+@pytest.mark.parametrize(("given", "target"), LOOPS)
+def test_opaque_state_survives_a_tool_loop_byte_for_byte(given: str, target: str) -> None:
+    """…to the provider that made it, whatever dialect the client in between speaks; a pair that
+    loses it on the way out says so on the page."""
+    make = Maker(SEED, FORMATS[target])
+    call = make.call()
+    events = [
+        *thinking(make.thought(call.id)),
+        canon.ToolCall(0, call.id, call.name, call.arguments),
+        canon.Finish("tool_calls"),
+        canon.Used(canon.Usage(10, 20)),
+        canon.Ended(),
+    ]
+    body = json.loads(_relayed(given, target, _wire(target, events, False), False, 1_000))
+    if "signature" in {kind for one in _answers(given, target) for kind in one.lost}:
+        return
+    back = json.dumps(ECHOES[given](body, canon.ToolCall(0, call.id, call.name))).encode()
+    request = dialect(given).parse_request(back, {}, "/v1beta/models/a/b:generateContent")
+    sent = dialect(target).render_request(request, THINKER, LIMIT)
+    (state,) = told(events)["signature"]
+    assert state.encode() in sent.body, f"dropped {sent.dropped}"
+    assert call.id.encode() in sent.body
 
 
 # ---- the page ------------------------------------------------------------------------------------
@@ -216,7 +345,7 @@ def _cell(given: str, target: str) -> str:
 def _back(given: str, target: str) -> str:
     if given == target:
         return "bytes are passed on"
-    if target not in WRITERS:
+    if (given, target) not in ANSWERS:
         return "–"
     names = sorted({kind for one in _answers(given, target) for kind in one.lost})
     return ", ".join(f"`{name}`" for name in names) or "nothing"

@@ -390,7 +390,7 @@ def answer(seed: int, format: str) -> list[Event]:
     calls = [make.call() for _ in range(make.random.randrange(4))]
     if make.chance(0.6):
         thought = make.thought(calls[0].id if calls else None)
-        events += _thinking(thought)
+        events += thinking(thought)
     if not calls or make.chance(0.5):
         events += [canon.Text(make.text().text) for _ in range(make.random.randrange(1, 5))]
     for index, call in enumerate(calls):
@@ -405,7 +405,7 @@ def answer(seed: int, format: str) -> list[Event]:
     return events
 
 
-def _thinking(thought: said.Thought) -> Iterator[Event]:
+def thinking(thought: said.Thought) -> Iterator[Event]:
     """The text with its entry, then the opaque entries without text, as providers send them."""
     for raw in thought.details:
         entry = msgspec.json.decode(raw)
