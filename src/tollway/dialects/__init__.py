@@ -196,6 +196,7 @@ OUTBOUND: frozenset[str] = frozenset(
     {
         "openai_chat",
         "anthropic_messages",
+        "bedrock_converse",
         "embed_openai",
         "embed_cohere",
         "gemini_embeddings",
