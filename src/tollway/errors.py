@@ -292,6 +292,21 @@ def no_endpoints(
     )
 
 
+def context_too_long(requested: Sequence[str], detail: str) -> CallerError:
+    """No endpoint's window is large enough: the same word as a provider's own refusal, which is
+    what clients look for before they shorten a conversation."""
+    return CallerError(
+        f"The request is longer than the context of {', '.join(requested)}: {detail}.",
+        error_type="context_length_exceeded",
+        availability=_availability(
+            "constraint_filtered",
+            requested,
+            excluded_by=["context_length"],
+            constraint={"field": "messages", "detail": detail},
+        ),
+    )
+
+
 def all_attempts_failed(
     requested: Sequence[str], faults: Sequence[tuple[str, Fault]]
 ) -> TollwayError:
