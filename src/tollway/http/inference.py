@@ -16,7 +16,7 @@ from .. import errors
 from ..dialects import dialect
 from ..flow import Call, serve
 from ..gateway import Caller, Gateway
-from .body import ClientGone, discard, read_body
+from .body import ClientGone, Room, read_body
 
 log = logging.getLogger("tollway")
 
@@ -126,6 +126,7 @@ class Inference:
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         self.replies: set[Reply] = set()
+        self._room = Room(gateway.settings.body_limit_bytes)
 
     async def serve(self, name: str, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request of the dialect `name`. Never raises but for cancellation by the
@@ -139,8 +140,6 @@ class Inference:
             return
         except errors.TollwayError as error:
             await reply.fail(error, spoken.render_error)
-            if reply.call is None and error.status in (408, 413, 415):
-                await discard(receive, 8 * self.gateway.settings.body_limit_bytes)
         except asyncio.CancelledError:
             if reply.call is not None and reply.call.client_left:
                 return
@@ -155,7 +154,7 @@ class Inference:
         gateway = self.gateway
         caller = await self._caller(headers)
         gateway.admit()
-        body = await read_body(receive, headers, gateway.settings.body_limit_bytes)
+        body = await read_body(receive, headers, gateway.settings.body_limit_bytes, self._room)
         request = spoken.parse_request(body, _session(headers))
         call = reply.call = serve(gateway, caller, request, _notes(headers))
         reply.streamed = request.stream
