@@ -223,7 +223,9 @@ def credit_in_flight(available_usd: str) -> CallerError:
     )
 
 
-def key_limit_reached(limit_usd: float, spend_usd: float, reset: str | None) -> CallerError:
+def key_limit_reached(
+    limit_usd: float, spend_usd: float, reset: str | None, resets_at: str | None
+) -> CallerError:
     return CallerError(
         f"This API key has used its {reset + ' ' if reset else ''}limit of {limit_usd:g} USD.",
         status=403,
@@ -233,7 +235,7 @@ def key_limit_reached(limit_usd: float, spend_usd: float, reset: str | None) -> 
             "scope": "key_limit",
             "limit_usd": limit_usd,
             "spend_usd": spend_usd,
-            "limit_reset": reset,
+            "resets_at": resets_at,
             "remedy_hint": "Raise the key's limit, or wait for its reset.",
         },
     )
