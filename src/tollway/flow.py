@@ -99,9 +99,11 @@ class Call:
         """Settle. The command is queued before anything is awaited, so no cancellation can come
         between the decision and the books; the ledger repeats it until it is on the disk."""
         self.gateway.calls.pop(self.id, None)
-        self.gateway.end(receipt.close(self._facts()))
-        self._report()
-        await self._hang_up()
+        try:
+            self.gateway.end(receipt.close(self._facts()))
+            self._report()
+        finally:
+            await self._hang_up()
 
     # ---- call … answer ---------------------------------------------------------------------------
 
