@@ -17,17 +17,10 @@ from ..dialects import dialect
 from ..flow import Call, serve
 from ..gateway import Caller, Gateway
 from .body import ClientGone, Room, read_body
+from .replies import CORS_HEADERS, error_headers
 
 log = logging.getLogger("tollway")
 
-CORS = (
-    (b"access-control-allow-origin", b"*"),
-    (
-        b"access-control-expose-headers",
-        b"X-Generation-Id, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, "
-        b"X-RateLimit-Reset, X-Tollway-Output-Limit",
-    ),
-)
 _JSON = (b"content-type", b"application/json")
 _SSE = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -94,7 +87,7 @@ class Reply:
         self.ended = True
         if not self.head_sent:
             more = _generation(self.call) if self.call is not None else ()
-            await self.whole(error.status, render_error(error), (*error_headers(error), *more))
+            await self.whole(error.status, render_error(error), (*_error_headers(error), *more))
         elif self.streamed and self.call is not None:
             await self._send(
                 {"type": "http.response.body", "body": self.call.failure(error), "more_body": True}
@@ -116,7 +109,7 @@ class Reply:
 
     async def _start(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
         await self._send(
-            {"type": "http.response.start", "status": status, "headers": (*headers, *CORS)}
+            {"type": "http.response.start", "status": status, "headers": (*headers, *CORS_HEADERS)}
         )
 
 
@@ -219,12 +212,8 @@ class _Watch:
         self._call.leave()
 
 
-def error_headers(error: errors.TollwayError) -> tuple[tuple[bytes, bytes], ...]:
-    """Headers an error brings along; `Retry-After` in whole seconds, never 0."""
-    found = [(k.lower().encode(), v.encode()) for k, v in error.headers.items()]
-    if error.retry_after_s is not None:
-        found.append((b"retry-after", str(max(1, round(error.retry_after_s))).encode()))
-    return tuple(found)
+def _error_headers(error: errors.TollwayError) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((k.lower().encode(), v.encode()) for k, v in error_headers(error).items())
 
 
 def _generation(call: Call) -> tuple[tuple[bytes, bytes], ...]:
