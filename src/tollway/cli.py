@@ -168,7 +168,7 @@ def keys_create(
     )
 
     async def work() -> None:
-        async with _books(home) as books:
+        async with _books(home, make=True) as books:
             record, text = await create_key(
                 books.store, books.pepper, new, now_ms=_now_ms(), entropy=secrets.token_bytes(32)
             )
@@ -471,12 +471,6 @@ def ledger_audit(home: Home = None, as_json: AsJson = False) -> None:
     """Check every invariant of the books; exit 1 and say what is wrong."""
     from .ledger.audit import audit
 
-    database = load_settings({"home": home}).database
-    if not database.exists():
-        _stop(
-            f"there are no books at {database}"
-        )  # and none are made: a mistyped home is not clean
-
     async def work() -> list[Any]:
         async with _books(home) as books:
             return list(await books.store.read(audit))
@@ -553,8 +547,9 @@ class _Books:
 
 
 @asynccontextmanager
-async def _books(home: Path | None) -> AsyncIterator[_Books]:
-    """The books of a home; a new home gets them as `serve` would make them."""
+async def _books(home: Path | None, *, make: bool = False) -> AsyncIterator[_Books]:
+    """The books of a home. With `make` a new home gets them as `serve` would make them; without,
+    a mistyped home is told and stays untouched."""
     from .accounts.first_run import ensure_workspace
     from .accounts.pepper import PEPPER_BYTES, load_pepper
     from .ledger.sqlite import Ledger
@@ -562,6 +557,8 @@ async def _books(home: Path | None) -> AsyncIterator[_Books]:
     from .store.sqlite import Store
 
     settings = load_settings({"home": home})
+    if not make and not settings.database.exists():
+        _stop(f"there are no books at {settings.database}; `tollway serve` makes them")
     grant_nano = _value(parse_usd, settings.first_credit_usd, "first_credit_usd")
     store = Store.open(settings.database)
     store.start(asyncio.get_running_loop())

@@ -223,7 +223,9 @@ def credit_in_flight(available_usd: str) -> CallerError:
     )
 
 
-def key_limit_reached(limit_usd: float, spend_usd: float, reset: str | None) -> CallerError:
+def key_limit_reached(
+    limit_usd: float, spend_usd: float, reset: str | None, resets_at: str | None
+) -> CallerError:
     return CallerError(
         f"This API key has used its {reset + ' ' if reset else ''}limit of {limit_usd:g} USD.",
         status=403,
@@ -233,7 +235,7 @@ def key_limit_reached(limit_usd: float, spend_usd: float, reset: str | None) -> 
             "scope": "key_limit",
             "limit_usd": limit_usd,
             "spend_usd": spend_usd,
-            "limit_reset": reset,
+            "resets_at": resets_at,
             "remedy_hint": "Raise the key's limit, or wait for its reset.",
         },
     )
@@ -289,6 +291,21 @@ def no_endpoints(
         status=403 if code == "region_restricted" else 404,
         error_type="permission_denied" if code == "region_restricted" else "not_found",
         availability=_availability(code, requested, **more),
+    )
+
+
+def context_too_long(requested: Sequence[str], detail: str) -> CallerError:
+    """No endpoint's window is large enough: the same word as a provider's own refusal, which is
+    what clients look for before they shorten a conversation."""
+    return CallerError(
+        f"The request is longer than the context of {', '.join(requested)}: {detail}.",
+        error_type="context_length_exceeded",
+        availability=_availability(
+            "constraint_filtered",
+            requested,
+            excluded_by=["context_length"],
+            constraint={"field": "messages", "detail": detail},
+        ),
     )
 
 

@@ -23,7 +23,8 @@ from .canon import Fault, Request
 from .dialects import Head, Relay, dialect
 from .gateway import Caller, Gateway
 from .ledger.entries import Held, Hold, Progress, Refused, Void
-from .money import usd_from_nano, usd_text_nano
+from .ledger.windows import resets_at_ms
+from .money import usd_from_nano, usd_text_nano, utc
 from .routing.entries import Attempt, Plan
 from .routing.health import Outcome
 from .routing.plan import after, refusal
@@ -91,7 +92,7 @@ class Call:
             self.gateway.end(Void(self.id, "left_before_admission", self._now_ms(), None))
             raise
         if isinstance(outcome, Refused):
-            raise _refused(self.plan, self.caller, outcome)
+            raise _refused(self.plan, self.caller, outcome, self._now_ms())
         self.granted_nano = outcome.granted_nano
         self.gateway.calls[self.id] = self
         return self
@@ -100,9 +101,11 @@ class Call:
         """Settle. The command is queued before anything is awaited, so no cancellation can come
         between the decision and the books; the ledger repeats it until it is on the disk."""
         self.gateway.calls.pop(self.id, None)
-        self.gateway.end(receipt.close(self._facts()))
-        self._report()
-        await self._hang_up()
+        try:
+            self.gateway.end(receipt.close(self._facts()))
+            self._report()
+        finally:
+            await self._hang_up()
 
     # ---- call … answer ---------------------------------------------------------------------------
 
@@ -317,11 +320,15 @@ def serve(
     return Call(gateway, caller, request, notes or {})
 
 
-def _refused(plan: Plan, caller: Caller, refused: Refused) -> errors.CallerError:
+def _refused(plan: Plan, caller: Caller, refused: Refused, now_ms: int) -> errors.CallerError:
     """The ledger's refusal in the caller's words."""
     if refused.by == "key_limit":
+        ends_ms = resets_at_ms(refused.reset, now_ms)
         return errors.key_limit_reached(
-            usd_from_nano(refused.limit_nano or 0), usd_from_nano(refused.spent_nano), refused.reset
+            usd_from_nano(refused.limit_nano or 0),
+            usd_from_nano(refused.spent_nano),
+            refused.reset,
+            None if ends_ms is None else utc(ends_ms / 1000).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
     if refused.in_flight:
         return errors.credit_in_flight(usd_text_nano(refused.available_nano))

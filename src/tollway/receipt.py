@@ -253,5 +253,7 @@ def _detail(facts: Facts, paid: Charge | None, meter: Meter | None) -> dict[str,
         detail["native_finish_reason"] = meter.native_finish
         detail["upstream_id"] = meter.upstream_id
         detail["service_tier"] = meter.service_tier
+    if facts.request.session_id is not None:
+        detail["session_id"] = facts.request.session_id
     detail.update(facts.notes)
     return detail

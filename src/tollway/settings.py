@@ -66,6 +66,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_s: float = 30.0
     """Running answers may finish for this long after SIGTERM."""
 
+    audit_s: float = 3600.0
+    """The books are audited this often while serving; a broken invariant is logged and counted."""
+
     margin_ppm: int = 0
     """Margin on provider prices in parts per million; 50_000 = 5 %."""
     output_tokens_default: int = 32_768

@@ -19,7 +19,9 @@ from .accounts.keyring import KeyRing
 from .accounts.pepper import PEPPER_BYTES, load_pepper
 from .catalogue.entries import Catalogue, Provider
 from .catalogue.load import load as load_catalogue
+from .errors import Unavailable
 from .gateway import Gateway, Reach
+from .ledger.audit import audit
 from .ledger.sqlite import Ledger
 from .metrics import Metrics
 from .money import parse_usd
@@ -108,13 +110,14 @@ async def gateway(
         )
         built.first_key = first_key
         _publish(built)
-        housekeeping = asyncio.create_task(_housekeeping(built))
+        tasks = [asyncio.create_task(work(built)) for work in (_housekeeping, _audits)]
         try:
             yield built
         finally:
             await _drain(built)
-            housekeeping.cancel()
-            await asyncio.gather(housekeeping, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _publish(gateway: Gateway) -> None:
@@ -148,6 +151,19 @@ async def _housekeeping(gateway: Gateway) -> None:
                 await gateway.ledger.expire(int(gateway.clock() * 1000))
         except Exception:  # this task must outlive any single failure
             log.exception("housekeeping failed; it goes on")
+
+
+async def _audits(gateway: Gateway) -> None:
+    """Check the books while they are written; a reader's snapshot, so nobody waits for it."""
+    while True:
+        await asyncio.sleep(gateway.settings.audit_s)
+        try:
+            violations = await gateway.store.read(audit)
+        except Unavailable:
+            continue
+        gateway.metrics.audit_violations(len(violations))
+        for violation in violations:
+            log.error("the books are wrong: %s: %s", violation.invariant, violation.detail)
 
 
 async def _drain(gateway: Gateway) -> None:

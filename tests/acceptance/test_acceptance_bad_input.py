@@ -289,7 +289,8 @@ def test_preferences_that_leave_nothing_are_404_with_what_excluded(server: Serve
     assert (found["code"], found["excluded_by"]) == ("constraint_filtered", ["max_price"])
     only = refused(server.chat("tollway/echo", provider={"only": ["openai"]}), 404)
     assert only["availability"]["excluded_by"] == ["allowed_providers"]
-    long = refused(server.chat("tollway/echo", "word " * 120_000), 404)
+    long = refused(server.chat("tollway/echo", "word " * 120_000), 400)
+    assert long["error_type"] == "context_length_exceeded"
     assert long["availability"]["excluded_by"] == ["context_length"]
     nobody = refused(server.chat("openai/gpt-4o-mini"), 404)
     assert nobody["availability"]["code"] == "no_endpoints"
@@ -411,7 +412,7 @@ def test_an_exhausted_key_limit_is_403_with_its_figures() -> None:
         error = refused((status, body, headers), 403)
         assert answers > 3
         assert error["metadata"]["scope"] == "key_limit"
-        assert error["metadata"]["limit_reset"] == "daily"
+        assert error["metadata"]["resets_at"].endswith("T00:00:00Z")
         assert nano(error["metadata"]["limit_usd"]) == limit
         assert nano(error["metadata"]["spend_usd"]) == spent
         assert server.chat("tollway/echo")[0] == 200, "another key of the same wallet goes on"

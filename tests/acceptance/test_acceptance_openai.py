@@ -10,7 +10,7 @@ from typing import Any
 
 import openai
 import pytest
-from acceptance_support import HELLO, SANDBOX, nano, settled_balance, tool
+from acceptance_support import HELLO, SANDBOX, events, nano, settled_balance, tool
 from openai import OpenAI
 from pydantic import BaseModel
 
@@ -157,6 +157,17 @@ def test_a_stream_ends_with_exactly_one_usage_chunk_with_cost(client: OpenAI, op
     assert usage is not None
     assert (usage.prompt_tokens, usage.completion_tokens) == (5, 5)
     assert nano(usage.cost) == 5 * 1_000 + 5 * 2_000
+
+
+def test_nothing_follows_the_end_of_a_stream(server: Server) -> None:
+    """What the package does not read: one usage, then one terminator, then the end."""
+    for model in ("tollway/echo", "tollway/reasoner", "tollway/fault"):
+        _, text, headers = server.chat(model, "One two three [[no_done]]", stream=True)
+        assert headers["content-type"].startswith("text/event-stream")
+        found = events(text)
+        assert found.count("[DONE]") == 1 and found[-1] == "[DONE]"
+        assert [n for n, e in enumerate(found[:-1]) if e.get("usage")] == [len(found) - 2]
+        assert text.endswith("data: [DONE]\n\n")
 
 
 def test_the_stream_helper_gathers_the_whole_answer(client: OpenAI) -> None:

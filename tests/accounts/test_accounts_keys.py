@@ -60,9 +60,11 @@ async def test_a_key_and_its_limit_are_made_together_or_not_at_all(home: House) 
     assert len(usage) == 1  # the first key's
 
 
-@pytest.mark.parametrize("name", ["", "   ", "x" * 257])
+@pytest.mark.parametrize("name", ["", "   ", "x" * 257, "a\x1b[2Jb"])
 async def test_a_key_needs_a_name_of_sane_length(home: House, name: str) -> None:
-    with pytest.raises(errors.CallerError, match=r"^name: expected 1 to 256 characters") as caught:
+    with pytest.raises(
+        errors.CallerError, match=r"^name: expected 1 to 256 printable characters"
+    ) as caught:
         await home.key(name=name)
     assert caught.value.status == 400
 

@@ -162,7 +162,7 @@ class Exchange:
     def reset(self) -> None:
         """RST, as from a client that crashed or was unplugged politely."""
         sock = self.writer.get_extra_info("socket")
-        if sock is not None:
+        if sock is not None and sock.fileno() >= 0:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 

@@ -200,7 +200,7 @@ async def test_a_comment_that_cannot_be_written_keeps_nobody_waiting() -> None:
     async def record(message: Any) -> None:
         sent.append(message.get("body", b""))
 
-    settings = SimpleNamespace(heartbeat_s=0.1)
+    settings = SimpleNamespace(heartbeat_s=0.1, body_limit_bytes=1)
     gateway: Any = SimpleNamespace(settings=settings, clock=time.monotonic)
     inference = Inference(gateway)
     for send in (never, record, never):

@@ -36,7 +36,7 @@ CASES = [
     ("constraint_filtered", 404, ["max_price"], offered(), {"max_price": MaxPrice(prompt=0)}),
     (
         "constraint_filtered",
-        404,
+        400,
         ["context_length"],
         offered(context_length=9),
         {"prompt_bytes": 99},

@@ -294,5 +294,5 @@ def _record(row: list[Any]) -> KeyRecord:
 
 
 def _check_name(name: str) -> None:
-    if not name.strip() or len(name) > NAME_LENGTH_MAX:
-        raise errors.bad_field("name", f"expected 1 to {NAME_LENGTH_MAX} characters")
+    if not name.strip() or len(name) > NAME_LENGTH_MAX or not name.isprintable():
+        raise errors.bad_field("name", f"expected 1 to {NAME_LENGTH_MAX} printable characters")

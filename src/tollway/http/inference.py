@@ -16,18 +16,11 @@ from .. import errors
 from ..dialects import dialect
 from ..flow import Call, serve
 from ..gateway import Caller, Gateway
-from .body import ClientGone, discard, read_body
+from .body import ClientGone, Room, read_body
+from .replies import CORS_HEADERS, error_headers
 
 log = logging.getLogger("tollway")
 
-CORS = (
-    (b"access-control-allow-origin", b"*"),
-    (
-        b"access-control-expose-headers",
-        b"X-Generation-Id, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, "
-        b"X-RateLimit-Reset, X-Tollway-Output-Limit",
-    ),
-)
 _JSON = (b"content-type", b"application/json")
 _SSE = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -94,7 +87,7 @@ class Reply:
         self.ended = True
         if not self.head_sent:
             more = _generation(self.call) if self.call is not None else ()
-            await self.whole(error.status, render_error(error), (*error_headers(error), *more))
+            await self.whole(error.status, render_error(error), (*_error_headers(error), *more))
         elif self.streamed and self.call is not None:
             await self._send(
                 {"type": "http.response.body", "body": self.call.failure(error), "more_body": True}
@@ -116,7 +109,7 @@ class Reply:
 
     async def _start(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
         await self._send(
-            {"type": "http.response.start", "status": status, "headers": (*headers, *CORS)}
+            {"type": "http.response.start", "status": status, "headers": (*headers, *CORS_HEADERS)}
         )
 
 
@@ -126,6 +119,7 @@ class Inference:
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         self.replies: set[Reply] = set()
+        self._room = Room(gateway.settings.body_limit_bytes)
 
     async def serve(self, name: str, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request of the dialect `name`. Never raises but for cancellation by the
@@ -139,8 +133,6 @@ class Inference:
             return
         except errors.TollwayError as error:
             await reply.fail(error, spoken.render_error)
-            if reply.call is None and error.status in (408, 413, 415):
-                await discard(receive, 8 * self.gateway.settings.body_limit_bytes)
         except asyncio.CancelledError:
             if reply.call is not None and reply.call.client_left:
                 return
@@ -155,7 +147,7 @@ class Inference:
         gateway = self.gateway
         caller = await self._caller(headers)
         gateway.admit()
-        body = await read_body(receive, headers, gateway.settings.body_limit_bytes)
+        body = await read_body(receive, headers, gateway.settings.body_limit_bytes, self._room)
         request = spoken.parse_request(body, _session(headers))
         call = reply.call = serve(gateway, caller, request, _notes(headers))
         reply.streamed = request.stream
@@ -220,12 +212,8 @@ class _Watch:
         self._call.leave()
 
 
-def error_headers(error: errors.TollwayError) -> tuple[tuple[bytes, bytes], ...]:
-    """Headers an error brings along; `Retry-After` in whole seconds, never 0."""
-    found = [(k.lower().encode(), v.encode()) for k, v in error.headers.items()]
-    if error.retry_after_s is not None:
-        found.append((b"retry-after", str(max(1, round(error.retry_after_s))).encode()))
-    return tuple(found)
+def _error_headers(error: errors.TollwayError) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((k.lower().encode(), v.encode()) for k, v in error_headers(error).items())
 
 
 def _generation(call: Call) -> tuple[tuple[bytes, bytes], ...]:

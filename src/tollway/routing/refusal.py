@@ -99,6 +99,8 @@ def _excluded(plan: Plan, wishes: list[Drop]) -> CallerError:
     reasons = {drop.reason for drop in wishes}
     nearest = next(reason for reason in reversed(WISHES) if reason in reasons)
     field, why = WISHES[nearest]
+    if reasons == {"context_length"}:
+        return errors.context_too_long(plan.requested, why)
     code = "constraint_filtered"
     if reasons <= PRIVACY:
         code = "privacy_restricted"
