@@ -19,7 +19,6 @@ from tollway.conversation import Conversation, Format, Sampling, Source, Thinkin
 from tollway.dialects import openai_chat
 from tollway.dialects.bedrock_converse import render_request
 from tollway.dialects.bedrock_converse.render import Draft
-from tollway.errors import CallerError
 from tollway.routing.entries import Attempt
 
 SEED = 20261122
@@ -173,27 +172,25 @@ def test_media_go_as_bytes_and_documents_have_names_and_text_beside_them() -> No
     pdf = f"data:application/pdf;base64,{b64encode(b'%PDF').decode()}"
     parts = [
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}},
-        {"type": "image_url", "image_url": {"url": "s3://bucket-1/a.png"}},
         {"type": "file", "file": {"filename": "Q3/report_final.v2.pdf", "file_data": pdf}},
         {"type": "file", "file": {"filename": "Q3 report final v2.pdf", "file_data": pdf}},
     ]
     body, dropped = sent(messages=[{"role": "user", "content": parts}])
     content = body["messages"][0]["content"]
     assert content[0] == {"image": {"format": "png", "source": {"bytes": PNG}}}
-    assert content[1]["image"]["source"] == {"s3Location": {"uri": "s3://bucket-1/a.png"}}
     names = ["Q3 report final v2", "Q3 report final v2 2"]
-    assert [block["document"]["name"] for block in content[2:4]] == names
-    assert content[2]["document"]["format"] == "pdf"
-    assert content[4:] == [{"text": "Q3 report final v2, Q3 report final v2 2"}]
+    assert [block["document"]["name"] for block in content[1:3]] == names
+    assert content[1]["document"]["format"] == "pdf"
+    assert content[3:] == [{"text": "Q3 report final v2, Q3 report final v2 2"}]
     assert dropped == ()
 
 
-def test_a_url_is_refused_with_what_to_do() -> None:
-    parts = [{"type": "image_url", "image_url": {"url": "https://e.com/a.png"}}]
-    with pytest.raises(CallerError) as refused:
-        sent(messages=[{"role": "user", "content": parts}])
-    assert refused.value.status == 400
-    assert "send a data: URL" in refused.value.message
+@pytest.mark.parametrize("url", ["https://e.com/a.png", "s3://bucket/a.png"])
+def test_what_is_only_referred_to_is_left_out_by_name(url: str) -> None:
+    parts = [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": url}}]
+    body, dropped = sent(messages=[{"role": "user", "content": parts}])
+    assert body["messages"] == [{"role": "user", "content": [{"text": "x"}]}]
+    assert dropped == ("image by reference",)
 
 
 def test_media_that_there_is_no_form_for_are_named() -> None:

@@ -1,10 +1,9 @@
 """A `Conversation` as the messages and tools of a Converse request.
 
 Not here: parameters (render). Rules of the wire: system text apart; roles alternate strictly and
-the user begins; results of tools come first in their turn; no blank text; media as bytes (or in
-S3), so a URL is refused where this is not known to have been fetched; a document has a name of a
-small alphabet, once, and text beside it; tools are declared when the history has calls. What
-cannot be carried is named in `dropped`.
+the user begins; results of tools come first in their turn; no blank text; media as bytes, never by
+URL; a document has a name of a small alphabet, once, and text beside it; tools are declared when
+the history has calls. What cannot be carried is named in `dropped`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ... import conversation as talk
-from ... import errors
 from ...conversation import Conversation, Part, Turn
 from ..anthropic_messages.compose import OPENING, arguments_object, image_type, object_schema
 from ..anthropic_messages.opaque import FORMAT, is_native
@@ -67,8 +65,7 @@ class Composer:
         self.dropped[name] = None
 
     def fields(self, said: Conversation) -> Fields:
-        """`toolConfig` without a choice, `system` and `messages`. Raises CallerError for media
-        that are not here."""
+        """`toolConfig` without a choice, `system` and `messages`."""
         fields: Fields = {}
         if tools := self._tools(said):
             fields["toolConfig"] = {"tools": tools}
@@ -228,10 +225,7 @@ class Composer:
                 if part.detail in ("low", "high", "original"):
                     self.drop("image detail")
                 kind = image_type(part.source)
-                form = IMAGE_FORMATS.get(kind)
-                if form is None and part.source.data is None:
-                    form = "png"
-                return self._block("image", form, kind, part.source)
+                return self._block("image", IMAGE_FORMATS.get(kind), kind, part.source)
             case talk.File():
                 name = part.filename or ""
                 form = DOCUMENT_FORMATS.get(kind) or _extension(name)
@@ -246,21 +240,14 @@ class Composer:
         return self._block("video", form, kind, part.source)
 
     def _block(self, what: str, form: str | None, kind: str, source: talk.Source) -> Fields | None:
-        place: Fields
-        if source.data is not None:
-            place = {"bytes": source.data}
-        elif source.url is not None and source.url.startswith("s3://"):
-            place = {"s3Location": {"uri": source.url}}
-        else:
-            raise errors.bad_field(
-                "messages",
-                f"this model's provider takes {what}s as data only, not by URL or file id;"
-                " send a data: URL",
-            )
+        if source.data is None:
+            # A URL nobody fetched. `s3://` would be read with the operator's rights.
+            self.drop(f"{what} by reference")
+            return None
         if form is None:
             self.drop(f"{what} ({kind or 'unknown type'})")
             return None
-        return {what: {"format": form, "source": place}}
+        return {what: {"format": form, "source": {"bytes": source.data}}}
 
     def _name(self, filename: str) -> str:
         """A document's name: small alphabet, no double spaces, no two alike."""

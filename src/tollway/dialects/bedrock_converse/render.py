@@ -41,8 +41,7 @@ _OPTIONS = frozenset({"guardrailConfig", "requestMetadata"})
 
 
 def render_request(request: Request, attempt: Attempt, output_tokens_max: int) -> Outbound:
-    """`output_tokens_max` is the limit that is held for. Raises CallerError for media that are
-    not in the request itself."""
+    """`output_tokens_max` is the limit that is held for."""
     said = conversation_of(request)
     draft = Draft(request, attempt, output_tokens_max)
     draft.write(said)
