@@ -151,6 +151,8 @@ class Pen:
 
     def _media(self, source: said.Source, otherwise: str, name: str | None = None) -> list[Json]:
         media_type = source.media_type
+        if name:
+            self.drop("filename")
         if source.data is not None:
             kind = media_type or _by_ending(name) or otherwise
             return [{"inlineData": {"mimeType": kind, "data": source.data}}]

@@ -164,6 +164,8 @@ class _Pen:
         for part in parts:
             match part:
                 case said.Text():
+                    if part.cache is not None:
+                        self._lost["cache_control"] = None
                     content.append(_output_text(part))
                     continue
                 case said.Refusal(text):
