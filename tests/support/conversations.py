@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from tollway import canon, dialects
 from tollway import conversation as said
@@ -235,7 +236,9 @@ def _atoms(part: said.Part, role: str) -> Iterator[Atom]:
             if source.media_type == "text/plain" and source.data is not None:
                 yield "text", role, base64.b64decode(source.data).decode()
             else:
-                yield "file", source.data or source.url or "", filename or ""
+                yield "file", source.data or source.url or ""
+                if filename:
+                    yield "filename", filename
         case said.Refusal(text):
             yield "refusal", text
         case said.Call():
@@ -296,9 +299,12 @@ def differences(before: Conversation, after: Conversation) -> dict[str, str]:
     lost = set()
     for kind in kinds:
         was, now = ([a for a in atoms if a[0] == kind] for atoms in (old, new))
+        if kind == "filename":  # some wires want one: a made-up name takes nothing away
+            now = [atom for atom in now if atom in was]
         if was != now:
             lost.add(kind)
             found[kind] = f"{was} became {now}"
+    lost |= _UNPLACED
     was, now = ([a[0] for a in atoms if a[0] not in lost] for atoms in (old, new))
     if not found and was != now:
         found["order"] = f"{was} became {now}"
@@ -308,6 +314,9 @@ def differences(before: Conversation, after: Conversation) -> dict[str, str]:
             found[name] = f"{first.get(name)} became {second.get(name)}"
     return found
 
+
+_UNPLACED = {"signature", "filename"}
+"""Kinds that ride on others: on which part of an answer a signature stands is its maker's affair."""
 
 WORDS: dict[str, tuple[str, ...]] = {
     "thought": ("reasoning", "thinking", "thought"),
@@ -334,6 +343,26 @@ def unexplained(found: dict[str, str], dropped: Collection[str]) -> dict[str, st
     }
 
 
+def inlined(spoken: Conversation) -> Conversation:
+    """The same with every picture by address replaced by one that is there."""
+    return replace(spoken, turns=tuple(replace(t, parts=_inline(t.parts)) for t in spoken.turns))
+
+
+def _inline(parts: tuple[said.Part, ...]) -> tuple[said.Part, ...]:
+    return tuple(
+        replace(part, source=_png(part.source.url))
+        if isinstance(part, said.Image) and part.source.url
+        else replace(part, parts=_inline(part.parts))
+        if isinstance(part, said.Result)
+        else part
+        for part in parts
+    )
+
+
+def _png(url: str) -> said.Source:
+    return said.Source(data=base64.b64encode(url.encode()).decode(), media_type="image/png")
+
+
 def not_found(spoken: Conversation, wire: str) -> dict[str, str]:
     """The same question to a wire that nobody here can read back: kinds of which something cannot
     be found in it, and `order` where turns are in another one."""
@@ -349,8 +378,11 @@ def not_found(spoken: Conversation, wire: str) -> dict[str, str]:
                     places.append(at)
     if places != sorted(places):
         found["order"] = str(places)
-    for tool in spoken.tools:
-        if (tool.description or tool.name) not in wire:
+    choice = spoken.tool_choice or said.ToolChoice("auto")
+    for tool in spoken.tools if choice.kind != "none" else ():
+        # Where a wire cannot name the one to call, sending that one alone means the same.
+        needed = choice.kind != "named" or choice.name == tool.name
+        if needed and (tool.description or tool.name) not in wire:
             found["tools"] = tool.name
     for word in spoken.sampling.stop:
         if word not in wire:
@@ -443,13 +475,15 @@ def told(events: Sequence[Event]) -> dict[str, Any]:
             known[0] = event.id or known[0]
             known[1] = event.name or known[1]
             known[2] += event.arguments
+    counted = next((e.usage for e in events if isinstance(e, canon.Used)), None)
     return {
         "text": text,
         "reasoning": thought,
         "signature": [d.get("signature") or d.get("data") for d in details if _is_opaque(d)],
         "call": [[i, name, json.loads(args or "{}")] for i, name, args in calls.values()],
         "finish": [e.reason for e in events if isinstance(e, canon.Finish)],
-        "usage": next((e.usage for e in events if isinstance(e, canon.Used)), None),
+        "usage": None if counted is None else replace(counted, cache_write_tokens=0),
+        "cache write tokens": None if counted is None else counted.cache_write_tokens,
         "ended": isinstance(events[-1], canon.Ended) if events else False,
         "failed": [e.fault.message for e in events if isinstance(e, canon.Failed)],
     }
