@@ -38,7 +38,7 @@ __all__ = [
     "render_request",
 ]
 
-SAME = frozenset({"anthropic_messages"})
+SAME = frozenset({"anthropic_messages", "vertex_anthropic"})
 """Outbound dialects whose answers are this one's bytes."""
 
 
