@@ -187,11 +187,12 @@ class Writer:
             self._open = None
 
     def _close_all(self) -> None:
-        self._close()
+        """Where the answer was cut short, the item that was being written is the incomplete one."""
+        self._open = None
         cut = self._finish in _INCOMPLETE
         for item in self._items:
             if not item.closed:
-                item.close(incomplete=cut)
+                item.close(incomplete=cut and item is self._items[-1])
 
     def _written(self) -> bytes:
         if not self._out:
