@@ -195,6 +195,7 @@ _CARRIES: dict[str, frozenset[str]] = {
 OUTBOUND: frozenset[str] = frozenset(
     {
         "openai_chat",
+        "openai_responses",
         "anthropic_messages",
         "bedrock_converse",
         "embed_openai",
