@@ -18,7 +18,7 @@ from .faults import parse_fault
 from .openai_chat_body import BodyRelay
 from .openai_chat_conversation import conversation
 from .openai_chat_events import BodyParser, StreamParser
-from .openai_chat_render import render_request
+from .openai_chat_render import PATH, render_request
 from .openai_chat_renderer import BodyRenderer, StreamRenderer
 from .openai_chat_request import parse_request
 from .openai_chat_stream import StreamRelay
@@ -26,6 +26,7 @@ from .reasoning import wanted
 from .translated import Parser, Translated
 
 __all__ = [
+    "PATH",
     "conversation",
     "parse_fault",
     "parse_request",
@@ -35,6 +36,9 @@ __all__ = [
     "render_request",
 ]
 
+SAME = frozenset({"openai_chat", "vertex_openai", "azure_openai", "azure_ai_inference"})
+"""Outbound dialects whose answers are this one's bytes."""
+
 
 def relay(
     head: Head, outbound: str, quirks: Collection[str] = (), request: Request | None = None
@@ -42,7 +46,7 @@ def relay(
     """From a provider that speaks `outbound` to a caller of this dialect. `request` is read for
     `reasoning.exclude` only. Raises KeyError for a dialect that there is not."""
     hides = request is not None and wanted(request.fields).exclude
-    if outbound == "openai_chat":
+    if outbound in SAME:
         return (StreamRelay if head.stream else BodyRelay)(head, quirks, hides)
     source = dialect(outbound).parser(head.stream, quirks)
     return Translated(source, (StreamRenderer if head.stream else BodyRenderer)(head, hides))

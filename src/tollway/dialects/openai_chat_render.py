@@ -60,9 +60,8 @@ def render_request(request: Request, attempt: Attempt, output_tokens_max: int) -
         fields["stream_options"] = _WITH_USAGE
     fields[draft.limit_field or _limit_field(given)] = output_tokens_max
     body = msgspec.json.encode({"model": attempt.endpoint.id, **fields})
-    return Outbound(
-        PATH, body, (_JSON, *draft.headers), tuple({**dict.fromkeys(lost), **draft.dropped})
-    )
+    dropped_names = tuple({**dict.fromkeys(lost), **draft.dropped})
+    return Outbound(draft.path or PATH, body, (_JSON, *draft.headers), dropped_names)
 
 
 _JSON = ("Content-Type", "application/json")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Raw
@@ -31,6 +32,7 @@ class Draft:
         "headers",
         "limit_field",
         "output_tokens_max",
+        "path",
         "replays",
         "request",
         "takes",
@@ -54,6 +56,8 @@ class Draft:
         """Top-level fields as they will be sent; the renderer adds model, limit and messages."""
         self.wanted = wanted
         self.headers: list[tuple[str, str]] = []
+        self.path: str | None = None
+        """Below the base URL, where the dialect's own does not hold."""
         self.limit_field: str | None = None
         self.takes: set[str] = set()
         """Traits of messages (openai_chat_request.TRAITS) that this provider takes unchanged."""
@@ -124,6 +128,14 @@ def _session_affinity_header(draft: Draft, value: str) -> None:
 def _no_store(draft: Draft, _: str) -> None:
     """`store` is never sent to anyone; `metadata` goes with it."""
     draft.without("metadata")
+
+
+def _legacy_path(draft: Draft, value: str) -> None:
+    """Azure's older URLs, with the deployment in the path; a provider that has the newer ones, too,
+    is called by those."""
+    if "v1_path_no_api_version" not in draft.attempt.provider.quirks:
+        deployment = quote(draft.attempt.endpoint.id, safe="")
+        draft.path = value.replace("{deployment}", deployment)
 
 
 # ---- messages ------------------------------------------------------------------------------------
@@ -336,6 +348,7 @@ THINKING: Mapping[str, Callable[[Draft], None]] = {
 }
 
 QUIRKS: Mapping[str, Quirk] = {
+    "legacy_path": _legacy_path,
     "max_tokens_field": _max_tokens_field,
     "session_affinity_header": _session_affinity_header,
     "no_store": _no_store,
