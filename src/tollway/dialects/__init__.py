@@ -195,6 +195,8 @@ _CARRIES: dict[str, frozenset[str]] = {
 OUTBOUND: frozenset[str] = frozenset(
     {
         "openai_chat",
+        "gemini",
+        "vertex_gemini",
         "openai_responses",
         "anthropic_messages",
         "azure_ai_inference",
