@@ -279,7 +279,9 @@ def test_every_input_item_of_the_sdk_is_taken_or_refused_for_a_reason() -> None:
         hint = member.__annotations__.get("type")
         kinds |= set(_literals(str(getattr(hint, "__forward_arg__", hint))))
     assert len(kinds) > 20
-    for kind in kinds - {"message", "function_call", "function_call_output", "item_reference"}:
+    read = {"message", "item_reference", "function_call", "function_call_output"}
+    read |= {"custom_tool_call", "custom_tool_call_output"}
+    for kind in kinds - read:
         item = {"type": kind, "summary": []} if kind == "reasoning" else {"type": kind, "x": 1}
         request = asked(input=[item])
         if kind != "reasoning":

@@ -20,6 +20,7 @@ from ...conversation import Conversation
 from .. import openai_chat_schema as chat
 from ..reasoning import wanted
 from . import schema
+from .freeform import function, wrapped
 from .request import ENCRYPTED, LOGPROBS, decoded, items_of
 from .rules import OURS
 from .thoughts import details_of
@@ -122,6 +123,9 @@ def _own_parts(item: schema.Item | str, names: dict[str, str]) -> list[said.Part
         case schema.FunctionCall(call_id, name, arguments):
             names[call_id] = name
             return [said.Call(call_id, name, arguments)]
+        case schema.CustomCall(call_id, name, text):
+            names[call_id] = name
+            return [said.Call(call_id, name, wrapped(text))]
     return None
 
 
@@ -182,6 +186,9 @@ def _tools(fields: Mapping[str, Raw], extras: dict[str, Raw]) -> tuple[said.Tool
     tools: list[said.Tool] = []
     for raw in decoded(fields, "tools", list[Raw]) or ():
         tool = msgspec.json.decode(raw, type=schema.Tool)
+        if tool.type == "custom":
+            tools.append(function(tool))
+            continue
         if tool.type != "function" or tool.name is None:
             extras[f"tools.{tool.type}"] = raw
             continue
@@ -199,7 +206,7 @@ def _tool_choice(fields: Mapping[str, Raw], extras: dict[str, Raw]) -> said.Tool
             return None
         case "auto" | "none" | "required":
             return said.ToolChoice(choice)
-        case schema.NamedChoice("function", str(name)):
+        case schema.NamedChoice("function" | "custom", str(name)):
             return said.ToolChoice("named", name)
     extras["tool_choice"] = fields["tool_choice"]
     return None

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Raw
 
+from .freeform import unwrapped
 from .thoughts import FORMAT, Entry, joined, state_of
 from .written import flat
 
@@ -299,9 +300,37 @@ class CallItem(Item):
             return
         self.close()
 
+    @property
+    def said(self) -> str:
+        return "".join(self._pieces)
+
     def finish_parts(self) -> None:
         said = {"arguments": "".join(self._pieces), "name": self._function}
         self.emit("response.function_call_arguments.done", **said)
+
+
+class CustomItem(CallItem):
+    """A call with free text. The model wrote it inside JSON, so it is given when it is whole."""
+
+    def whole(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "type": "custom_tool_call",
+            "status": self.status,
+            "call_id": self._call_id,
+            "name": self._function,
+            "input": unwrapped(self.said) if self.closed else "",
+        }
+
+    def arguments(self, text: str) -> None:
+        if not self.closed:
+            self._pieces.append(text)
+
+    def finish_parts(self) -> None:
+        text = unwrapped(self.said)
+        if text:
+            self.emit("response.custom_tool_call_input.delta", delta=text)
+        self.emit("response.custom_tool_call_input.done", input=text)
 
 
 class ImageItem(Item):

@@ -93,7 +93,18 @@ class FunctionCall(Struct):
     namespace: str | None = None
 
 
+class CustomCall(Struct):
+    """A call whose argument is free text."""
+
+    call_id: str
+    name: str
+    input: str
+    id: str | None = None
+
+
 class FunctionOutput(Struct):
+    """…or of a custom tool's output, which has the same fields."""
+
     call_id: str
     output: str | list[Part]
     id: str | None = None
@@ -117,7 +128,7 @@ class Reasoning(Struct):
     signature: str | None = None
 
 
-Item = Message | FunctionCall | FunctionOutput | Reasoning
+Item = Message | FunctionCall | CustomCall | FunctionOutput | Reasoning
 
 
 # ---- tools, formats ------------------------------------------------------------------------------
@@ -132,6 +143,8 @@ class Tool(Struct):
     parameters: dict[str, Raw] | None = None
     strict: bool | None = None
     environment: dict[str, Any] | None = None
+    format: dict[str, Any] | None = None
+    """Of a custom tool: text, or a grammar."""
 
 
 class NamedChoice(Struct):
@@ -190,6 +203,8 @@ items_decoder = msgspec.json.Decoder(list[Raw])
 item_decoders: dict[str, msgspec.json.Decoder[Any]] = {
     "message": msgspec.json.Decoder(Message),
     "function_call": msgspec.json.Decoder(FunctionCall),
+    "custom_tool_call": msgspec.json.Decoder(CustomCall),
     "function_call_output": msgspec.json.Decoder(FunctionOutput),
+    "custom_tool_call_output": msgspec.json.Decoder(FunctionOutput),
     "reasoning": msgspec.json.Decoder(Reasoning),
 }

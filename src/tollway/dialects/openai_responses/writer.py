@@ -19,8 +19,8 @@ from ...errors import TollwayError
 from .. import Bill, Head, Meter
 from ..reasoning import wanted
 from ..sse import DONE, escape_separators
-from . import answer
-from .items import CallItem, ImageItem, Item, MessageItem, Names, ReasoningItem
+from . import answer, freeform
+from .items import CallItem, CustomItem, ImageItem, Item, MessageItem, Names, ReasoningItem
 from .relay import lone_error, named
 from .thoughts import Entry, entry_of
 
@@ -35,6 +35,7 @@ class Writer:
         self._response = answer.response(head, request)
         self._meter = meter
         self._hides = request is not None and wanted(request.fields).exclude
+        self._custom = freeform.names(request.fields) if request is not None else frozenset()
         self._names = Names(head.id)
         self._items: list[Item] = []
         self._open: MessageItem | ReasoningItem | None = None
@@ -150,7 +151,9 @@ class Writer:
             for other in self._calls.values():
                 other.close_if_whole()
             call_id = piece.id or self._names.next("call")
-            call = CallItem(self, len(self._items), self._names.next("fc"), call_id, piece.name)
+            kind = CustomItem if piece.name in self._custom else CallItem
+            name = self._names.next("ctc" if kind is CustomItem else "fc")
+            call = kind(self, len(self._items), name, call_id, piece.name)
             self._calls[piece.index] = self._add(call)
         call.arguments(piece.arguments)
 
