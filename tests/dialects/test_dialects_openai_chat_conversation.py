@@ -44,7 +44,7 @@ def test_every_kind_of_message_becomes_a_turn() -> None:
         {"role": "assistant", "reasoning_details": [{"summary": "a"}, {"data": "b"}]},
     ]
     citation = Raw(b'{"type":"url_citation"}')
-    detail = Raw(json.dumps(details[0], separators=(",", ":")).encode())
+    detail = Raw(json.dumps(details[0]).encode())
     assert spoken(messages).turns == (
         said.Turn("system", (said.Text("be"),)),
         said.Turn("system", (said.Text("brief"),), "d"),
@@ -62,7 +62,7 @@ def test_every_kind_of_message_becomes_a_turn() -> None:
         said.Turn("assistant", (said.Refusal("no"),)),
         said.Turn("assistant", (said.Thought("so"),)),
         said.Turn(
-            "assistant", (said.Thought("a", (Raw(b'{"summary":"a"}'), Raw(b'{"data":"b"}'))),)
+            "assistant", (said.Thought("a", (Raw(b'{"summary": "a"}'), Raw(b'{"data": "b"}'))),)
         ),
     )
 

@@ -33,6 +33,8 @@ FORMATS = {
     "bedrock_converse": "anthropic-claude-v1",
     "openai_responses": "openai-responses-v1",
     "gemini": "google-gemini-v1",
+    "vertex_gemini": "google-gemini-v1",
+    "vertex_anthropic": "anthropic-claude-v1",
 }
 """Dialect to the format of the opaque reasoning state it takes back; chat completions of a router
 take all."""

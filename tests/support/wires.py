@@ -194,6 +194,3 @@ WIRES: dict[str, Callable[[Sequence[Event]], bytes]] = {
     "ollama": ollama,
 }
 """Dialect to the writer of its stream."""
-
-AS_CHAT = ("mistral", "azure_openai", "vertex_openai")
-"""Dialects whose stream is that of chat completions."""

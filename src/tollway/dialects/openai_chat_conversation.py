@@ -25,7 +25,7 @@ def conversation(request: Request) -> Conversation:
     """`request` is one of this dialect, or of legacy completions, whose fields are the same."""
     fields = request.fields
     extras = {name: raw for name, raw in fields.items() if name not in _TAKEN}
-    turns = _turns(_messages.decode(fields["messages"]), extras)
+    turns = _turns(fields["messages"], extras)
     tools = _tools_of(fields, extras)
     return Conversation(
         turns=turns,
@@ -63,19 +63,29 @@ _TAKEN = (
 _messages = msgspec.json.Decoder(list[schema.Message])
 
 
+class _Kept(msgspec.Struct):
+    """What of a message must come back byte for byte."""
+
+    reasoning_details: Raw = Raw(b"")
+
+
+_kept = msgspec.json.Decoder(list[_Kept])
+_raws = msgspec.json.Decoder(list[Raw])
+
+
 # ---- messages ------------------------------------------------------------------------------------
 
 
-def _turns(messages: Sequence[schema.Message], extras: dict[str, Raw]) -> tuple[said.Turn, ...]:
+def _turns(messages: Raw, extras: dict[str, Raw]) -> tuple[said.Turn, ...]:
     names: dict[str, str] = {}
     """Tool call to the name of its function: results need not repeat it."""
     turns: list[said.Turn] = []
-    for message in messages:
+    for message, kept in zip(_messages.decode(messages), _kept.decode(messages), strict=True):
         match message:
             case schema.User():
                 turns.append(said.Turn("user", _content(message.content), message.name))
             case schema.Assistant():
-                parts = _assistant(message, names, extras)
+                parts = _assistant(message, kept, names, extras)
                 turns.append(said.Turn("assistant", parts, message.name))
             case schema.Tool():
                 name = message.name or names.get(message.tool_call_id)
@@ -90,14 +100,16 @@ def _turns(messages: Sequence[schema.Message], extras: dict[str, Raw]) -> tuple[
 
 
 def _assistant(
-    message: schema.Assistant, names: dict[str, str], extras: dict[str, Raw]
+    message: schema.Assistant, kept: _Kept, names: dict[str, str], extras: dict[str, Raw]
 ) -> tuple[said.Part, ...]:
     """Thoughts, then what was said and shown, then calls: the one order chat messages have."""
     parts: list[said.Part] = []
     thought = message.reasoning or message.reasoning_content
-    details = tuple(Raw(msgspec.json.encode(entry)) for entry in message.reasoning_details or ())
+    entries = message.reasoning_details or ()
+    details = tuple(_raws.decode(kept.reasoning_details)) if entries else ()
     if thought or details:
-        parts.append(said.Thought(thought or _shown(message.reasoning_details or ()), details))
+        shown = "".join(entry.text or entry.summary or "" for entry in entries)
+        parts.append(said.Thought(thought or shown, details))
     content = list(_content(message.content or ()))
     if message.annotations:
         _cite(content, tuple(Raw(msgspec.json.encode(entry)) for entry in message.annotations))
@@ -117,16 +129,6 @@ def _assistant(
         names[call.id] = call.function.name
         parts.append(said.Call(call.id, call.function.name, call.function.arguments))
     return tuple(parts)
-
-
-def _shown(details: Sequence[Mapping[str, Raw]]) -> str:
-    """The text of reasoning that came as details only."""
-    texts = []
-    for entry in details:
-        raw = entry.get("text") or entry.get("summary")
-        if raw is not None and bytes(memoryview(raw)[:1]) == b'"':
-            texts.append(msgspec.json.decode(raw, type=str))
-    return "".join(texts)
 
 
 def _cite(content: list[said.Part], citations: tuple[Raw, ...]) -> None:

@@ -122,6 +122,19 @@ class Call(Struct):
     type: str = "function"
 
 
+class ReasoningDetail(Struct):
+    """One entry of `reasoning_details`. Only the types of what is read are checked."""
+
+    type: str | None = None
+    text: str | None = None
+    summary: str | None = None
+    data: str | None = None
+    signature: str | None = None
+    id: str | None = None
+    format: str | None = None
+    index: int | None = None
+
+
 class Assistant(Struct, tag="assistant", tag_field="role"):
     content: str | list[Part] | None = None
     name: str | None = None
@@ -129,7 +142,7 @@ class Assistant(Struct, tag="assistant", tag_field="role"):
     refusal: str | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
-    reasoning_details: list[dict[str, Raw]] | None = None
+    reasoning_details: list[ReasoningDetail] | None = None
     audio: dict[str, Any] | None = None
     images: list[Any] | None = None
     annotations: list[Any] | None = None

@@ -150,11 +150,19 @@ def _check(given: schema.Generate, config: schema.Config) -> None:
     if config.response_schema is not None and schema.is_given(config.response_json_schema):
         path = "generationConfig.responseJsonSchema"
         raise errors.bad_field(path, "excludes responseSchema")
+    _check_object(config.response_json_schema, "generationConfig.responseJsonSchema")
     for n, tool in enumerate(given.tools or ()):
         for m, function in enumerate(tool.function_declarations or ()):
+            path = f"tools[{n}].functionDeclarations[{m}].parametersJsonSchema"
             if function.parameters is not None and schema.is_given(function.parameters_json_schema):
-                path = f"tools[{n}].functionDeclarations[{m}].parametersJsonSchema"
                 raise errors.bad_field(path, "excludes parameters")
+            _check_object(function.parameters_json_schema, path)
+
+
+def _check_object(raw: Raw, path: str) -> None:
+    """Other dialects' providers are given these schemas as objects only."""
+    if schema.is_given(raw) and bytes(memoryview(raw)[:1]) != b"{":
+        raise errors.bad_field(path, "expected an object")
 
 
 # ---- what a request contains ---------------------------------------------------------------------
