@@ -110,3 +110,20 @@ def read_named(data: bytes) -> list[tuple[str, dict[str, Any]]]:
         name, payload = part.split("\n")
         found.append((name.removeprefix("event: "), json.loads(payload.removeprefix("data: "))))
     return found
+
+
+RICH_BLOCKS = [
+    *block(
+        0,
+        {"type": "thinking", "thinking": "", "signature": ""},
+        {"type": "thinking_delta", "thinking": "hm"},
+        {"type": "signature_delta", "signature": "sig"},
+    ),
+    *text_block(1, "s", "o"),
+    *block(
+        2,
+        {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}},
+        {"type": "input_json_delta", "partial_json": '{"a":'},
+        {"type": "input_json_delta", "partial_json": " 1}"},
+    ),
+]

@@ -382,3 +382,12 @@ def test_a_model_without_thinking_is_not_asked_to_think() -> None:
     request = asked(thinking={"type": "adaptive"}, output_config={"effort": "high"})
     fields = json.loads(passed(request, dropped=("reasoning",)).body)
     assert not fields.keys() & {"thinking", "output_config"}
+
+
+def test_a_dearer_tier_is_bought_only_where_it_was_planned() -> None:
+    request = asked(service_tier="priority", speed="fast")
+    assert not json.loads(passed(request).body).keys() & {"service_tier", "speed"}
+    fast = passed(request, service_tier="fast")
+    assert json.loads(fast.body)["speed"] == "fast"
+    assert ("anthropic-beta", "fast-mode-2026-02-01") in fast.headers
+    assert json.loads(passed(request, service_tier="priority").body)["service_tier"] == "priority"

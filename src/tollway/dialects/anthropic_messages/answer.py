@@ -6,12 +6,12 @@ with null allowed wherever a host was seen to send it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 from msgspec import Raw, Struct
 
-from ...canon import Fault, FinishReason
+from ...canon import Fault, FinishReason, Retry
 from .. import Meter, faults
 from ..openai_chat_answer import BAD_JSON, NOTHING, is_given, size
 
@@ -155,15 +155,20 @@ def parse_fault(
     body: bytes,
     *,
     now_s: float | None = None,
-    quirks: object = (),
+    quirks: Collection[str] = (),
 ) -> Fault:
-    """See `faults.parse_fault`; two of this vendor's sentences mean more than their status says.
+    """See `faults.parse_fault`; some of this vendor's sentences mean more than their status says.
     Never raises."""
-    fault = faults.parse_fault(status, headers, body, now_s=now_s)
-    raw = body[:20_000].lower()
-    if status == 400 and b"exceed context limit" in raw:
-        # prompt and output limit together: only a larger window helps
-        return msgspec.structs.replace(
-            fault, status=400, error_type="context_length_exceeded", retry="larger"
-        )
+    fault = faults.parse_fault(status, headers, body, now_s=now_s, quirks=quirks)
+    text = body[:20_000].lower()
+    for sentence, error_type, retry in _SENTENCES:
+        if status == 400 and sentence in text:
+            return msgspec.structs.replace(fault, status=400, error_type=error_type, retry=retry)
     return fault
+
+
+_SENTENCES: tuple[tuple[bytes, str, Retry], ...] = (
+    # prompt and output limit together: only a larger window helps
+    (b"exceed context limit", "context_length_exceeded", "larger"),
+    (b"maximum allowed number of output tokens", "max_tokens_exceeded", "elsewhere"),
+)

@@ -84,14 +84,23 @@ def compile_body(request: Request, attempt: Attempt, output_tokens_max: int) -> 
     if newest and not any(name in draft.fields for name in _SAMPLING):
         draft.version = VERSION_NEWEST
     draft.fields.update(extra_options(request.preferences.options, attempt, _OPTIONS_REFUSED))
-    if attempt.endpoint.service_tier in ("fast", "priority"):
-        draft.fields["speed"] = "fast"
+    _tier(draft, attempt.endpoint.service_tier)
     draft.fields["max_tokens"] = output_tokens_max
     if request.stream:
         draft.fields["stream"] = True
     return draft
 
 
+def _tier(draft: Draft, tier: str | None) -> None:
+    """The tier that was planned and priced."""
+    if tier == "fast":
+        draft.fields["speed"] = "fast"
+        draft.betas = tuple(dict.fromkeys((*draft.betas, FAST_BETA)))
+    elif tier is not None:
+        draft.fields["service_tier"] = tier
+
+
+FAST_BETA = "fast-mode-2026-02-01"
 _SAMPLING = ("temperature", "top_p", "top_k")
 
 _OURS = frozenset(
