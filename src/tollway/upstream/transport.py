@@ -38,10 +38,16 @@ class HttpTransport:
     """Implements `upstream.Transport` for `http:` and `https:` URLs; methods GET and POST."""
 
     def __init__(
-        self, *, tls: ssl.SSLContext | None = None, connect_timeout_s: float = CONNECT_TIMEOUT_S
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        resolver: Callable[[], Resolver] = Resolver,
     ) -> None:
-        """`tls` replaces the default context (system's certificate authorities, names checked)."""
+        """`tls` replaces the default context (system's certificate authorities, names checked);
+        `resolver` makes what decides, one a loop, to which addresses a name leads."""
         self._tls = tls
+        self._new_resolver = resolver
         self._connect_timeout_s = connect_timeout_s
         self._closed = False
         self._bind(None)
@@ -110,7 +116,7 @@ class HttpTransport:
 
     def _bind(self, loop: asyncio.AbstractEventLoop | None) -> None:
         self._loop = loop
-        self._resolver = Resolver()
+        self._resolver = self._new_resolver()
         self._all: set[Connection] = set()
         self._idle: dict[Origin, list[Connection]] = {}
 

@@ -1,0 +1,204 @@
+"""The one client for addresses that callers name: media to be fetched for providers that take bytes.
+
+Not for providers (transport). Rules: https on its own ports; every address of the name must be
+public, and the connection goes to the very address that was checked; no redirects, proxies,
+credentials, cookies or decompression; caps on size and time; known kinds of content only. What
+went wrong below HTTP is told in one sentence for all cases, so that nobody can map our network by
+the differences.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from .. import errors
+from ..canon import Fault
+from . import AttemptFailed
+from .resolve import Resolver
+from .transport import HttpTransport, tls_context
+
+PORTS = frozenset({443, 8443})
+MEDIA_BYTES_MAX = 20 * 1024 * 1024
+"""More than any provider takes for one image or document."""
+
+FETCH_S = 10.0
+"""From the name to the last byte: the caller is waiting for another answer."""
+
+CONTENT_TYPES = frozenset(
+    {
+        "application/pdf",
+        "image/gif",
+        "image/jpeg",
+        "image/png",
+        "image/webp",
+        "text/csv",
+        "text/html",
+        "text/markdown",
+        "text/plain",
+    }
+)
+CONTENT_FAMILIES = ("audio/", "video/")
+_UNSAID = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+"""Types that stores give to what they know nothing of: the content itself is looked at."""
+
+
+def is_public(address: str) -> bool:
+    """The address belongs to the public Internet, and so does every IPv4 address inside it."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if not ip.is_global or ip.is_multicast or ip.is_reserved or ip.is_unspecified:
+        return False
+    return isinstance(ip, ipaddress.IPv4Address) or _carries_none(ip)
+
+
+def _carries_none(ip: ipaddress.IPv6Address) -> bool:
+    """An IPv6 address that is not a way to an IPv4 address: those ways could lead inside, and no
+    server on the Internet needs to be reached by them."""
+    return (
+        ip.ipv4_mapped is None and ip.sixtofour is None and ip.teredo is None and ip not in _NAT64
+    )
+
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class Egress:
+    """Fetches media. The guards are arguments for tests alone."""
+
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        public: Callable[[str], bool] = is_public,
+        ports: Callable[[int], bool] = PORTS.__contains__,
+        bytes_max: int = MEDIA_BYTES_MAX,
+        fetch_s: float = FETCH_S,
+    ) -> None:
+        self._tls = tls
+        self._public = public
+        self._ports = ports
+        self._bytes_max = bytes_max
+        self._fetch_s = fetch_s
+
+    async def fetch_media(self, url: str) -> tuple[bytes, str]:
+        """The content and its media type, lower case without parameters. Raises CallerError (400,
+        `image_download_failed`)."""
+        _check(url, self._ports)
+        if self._tls is None:
+            self._tls = tls_context()
+        # One transport a fetch: nothing of a connection or a name is kept for the next caller.
+        transport = HttpTransport(tls=self._tls, resolver=lambda: _Guarded(self._public))
+        try:
+            return await self._fetch(transport, url)
+        except AttemptFailed as failed:
+            raise _failed(_why(failed.fault)) from None
+        finally:
+            await transport.close()
+
+    async def _fetch(self, transport: HttpTransport, url: str) -> tuple[bytes, str]:
+        answer = await transport.open(
+            "GET",
+            url,
+            [("Accept", "image/*, application/pdf, audio/*, video/*, text/*;q=0.5")],
+            b"",
+            total_timeout_s=self._fetch_s,
+            idle_timeout_s=self._fetch_s,
+        )
+        headers = answer.headers
+        if 300 <= answer.status < 400:
+            raise _failed("it redirects; send the address it redirects to")
+        if answer.status != 200:
+            raise _failed(f"it answered with status {answer.status}")
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise _failed("its content is compressed")
+        said = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if said not in _UNSAID and not _known(said):
+            raise _failed(f"its content is {said[:60]!r}, which is no media")
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._bytes_max:
+            raise self._too_large()
+        body = bytearray()
+        while data := await answer.read():
+            body += data
+            if len(body) > self._bytes_max:
+                raise self._too_large()
+        content = bytes(body)
+        kind = sniffed(content) if said in _UNSAID else said
+        if kind is None:
+            raise _failed("its content is no media that we know")
+        return content, kind
+
+    def _too_large(self) -> errors.CallerError:
+        return _failed(f"it is larger than {self._bytes_max:,} bytes")
+
+
+def sniffed(content: bytes) -> str | None:
+    """The media type that the first bytes tell, None for none that we know."""
+    for start, kind in _MAGIC:
+        if content.startswith(start):
+            return kind
+    if content[:4] == b"RIFF" and content[8:12] in (b"WEBP", b"WAVE"):
+        return "image/webp" if content[8:12] == b"WEBP" else "audio/wav"
+    return "video/mp4" if content[4:8] == b"ftyp" else None
+
+
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"%PDF-", "application/pdf"),
+    (b"ID3", "audio/mpeg"),
+    (b"OggS", "audio/ogg"),
+    (b"fLaC", "audio/flac"),
+)
+
+
+class _Guarded(Resolver):
+    """Gives only addresses that may be connected to; one that may not forbids the name."""
+
+    def __init__(self, public: Callable[[str], bool]) -> None:
+        super().__init__()
+        self._public = public
+
+    async def addresses(self, host: str, port: int, now_s: float) -> tuple[str, ...]:
+        found = await super().addresses(host, port, now_s)
+        if not all(self._public(address) for address in found):
+            raise OSError("the name leads to an address that is not public")
+        return found
+
+
+def _check(url: str, ports: Callable[[int], bool]) -> None:
+    """The form of the URL. What the host's name leads to is seen when it is resolved."""
+    if any(c <= " " or c == "\x7f" or c == "\\" for c in url):
+        raise _failed("it holds a character that no URL has")
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port or 443, parts.hostname
+    except ValueError:
+        raise _failed("it is not a valid URL") from None
+    if parts.scheme != "https" or not host:
+        raise _failed("only https:// URLs are fetched")
+    if parts.username is not None or parts.password is not None:
+        raise _failed("it holds a user name or password")
+    if not ports(port):
+        raise _failed(f"port {port} is not fetched from")
+
+
+def _known(kind: str) -> bool:
+    return kind in CONTENT_TYPES or kind.startswith(CONTENT_FAMILIES)
+
+
+def _why(fault: Fault) -> str:
+    return "it took too long" if fault.error_type == "timeout" else "its host cannot be reached"
+
+
+def _failed(why: str) -> errors.CallerError:
+    return errors.CallerError(
+        f"A media URL could not be fetched: {why}.", error_type="image_download_failed"
+    )
