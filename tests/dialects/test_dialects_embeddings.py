@@ -50,9 +50,9 @@ def answered(name: str, request: Any, body: Any, cut: int | None = None) -> Any:
     ("given", "inputs", "modalities", "prompt", "longest"),
     [
         ("héllo", ["héllo"], {"text"}, 6, 6),
-        (["a", "bcd"], ["a", "bcd"], {"text"}, 4, 3),
+        (["a", "bcd"], ["a", "bcd"], {"text", "batch"}, 4, 3),
         ([1, 2, 3], [[1, 2, 3]], {"tokens"}, 12, 12),
-        ([[1], [2, 3]], [[1], [2, 3]], {"tokens"}, 12, 8),
+        ([[1], [2, 3]], [[1], [2, 3]], {"tokens", "batch"}, 12, 8),
     ],
 )
 def test_an_input_comes_in_four_shapes(given, inputs, modalities, prompt, longest) -> None:
@@ -67,7 +67,7 @@ def test_an_input_of_parts_counts_its_media() -> None:
     url = {"url": "https://example.com/a.png"}
     parts = [{"type": "text", "text": "cat"}, {"type": "image_url", "image_url": url}]
     request = asked(input=[{"content": parts}, {"content": parts[:1]}])
-    assert request.modalities == {"text", "image"}
+    assert request.modalities == {"text", "image", "batch"}
     assert (request.images, request.media_tokens, request.prompt_bytes) == (1, 1_600, 6)
 
 
@@ -215,6 +215,42 @@ def test_vertex_and_ollama_are_sent_texts() -> None:
     )
 
 
+def test_bedrock_is_sent_each_vendors_own_body() -> None:
+    def invoked(name: str, id: str, **fields: Any) -> tuple[str, Any, Any]:
+        to = attempt()
+        to = msgspec.structs.replace(to, endpoint=msgspec.structs.replace(to.endpoint, id=id))
+        out = dialect(name).render_request(asked(**fields), to, 0)
+        return out.path, json.loads(out.body), out.dropped
+
+    assert invoked("bedrock_embed_cohere", "cohere.embed-v4:0", input=["a", "b"]) == (
+        "/model/cohere.embed-v4%3A0/invoke",
+        {"texts": ["a", "b"], "input_type": "search_document", "embedding_types": ["float"]},
+        (),
+    )
+    wishes: dict[str, Any] = {"dimensions": 256, "input_type": "query"}
+    assert invoked("bedrock_embed_one", "amazon.titan-embed-text-v2:0", **wishes)[1:] == (
+        {"inputText": "hi", "dimensions": 256},
+        ("input_type",),
+    )
+    assert invoked("bedrock_embed_one", "amazon.titan-embed-text-v1", **wishes)[1:] == (
+        {"inputText": "hi"},
+        ("dimensions", "input_type"),
+    )
+    assert invoked("bedrock_embed_one", "amazon.nova-2-multimodal-embeddings-v1:0", **wishes)[
+        1:
+    ] == (
+        {
+            "taskType": "SINGLE_EMBEDDING",
+            "singleEmbeddingParams": {
+                "embeddingPurpose": "TEXT_RETRIEVAL",
+                "text": {"truncationMode": "NONE", "value": "hi"},
+                "embeddingDimension": 256,
+            },
+        },
+        (),
+    )
+
+
 # ---- answering -----------------------------------------------------------------------------------
 
 ONE, TWO = [0.5, -0.25], [1.0, 2.0]
@@ -251,6 +287,10 @@ BODIES: dict[str, tuple[Any, Usage | None]] = {
         },
         Usage(prompt_tokens=5),
     ),
+    "bedrock_embed_cohere": (
+        {"embeddings": [ONE, TWO], "response_type": "embeddings_floats"},
+        None,
+    ),
     "ollama_embeddings": (
         {"model": "m", "embeddings": [ONE, TWO], "prompt_eval_count": 5},
         Usage(prompt_tokens=5),
@@ -281,6 +321,38 @@ def test_every_providers_vectors_come_in_the_callers_encoding_and_order(name) ->
         CreateEmbeddingsResponseBody.model_validate(told)
 
 
+@pytest.mark.parametrize(
+    ("body", "usage"),
+    [
+        ({"embedding": ONE, "inputTextTokenCount": 5}, Usage(prompt_tokens=5)),
+        ({"embeddings": [{"embeddingType": "TEXT", "embedding": ONE}]}, None),
+    ],
+)
+def test_amazons_single_vector_is_a_list_of_one(body, usage) -> None:
+    one = answered("bedrock_embed_one", asked(), body)
+    assert (one.meter.fault, one.meter.usage) == (None, usage)
+    (vector,) = json.loads(one.ending(BILL))["data"]
+    assert (vector["index"], vector["embedding"]) == (0, ONE)
+
+
+def test_tokens_are_counted_only_where_every_text_was() -> None:
+    body = {
+        "predictions": [
+            {"embeddings": {"values": ONE, "statistics": {"token_count": 2}}},
+            {"embeddings": {"values": TWO}},
+        ]
+    }
+    assert answered("vertex_embeddings", asked(input=["a", "b"]), body).meter.usage is None
+
+
+def test_an_answer_is_ended_once() -> None:
+    body, _ = BODIES["embed_openai"]
+    parser = dialect("embed_openai").parser(False)
+    parser.feed(json.dumps(body).encode())
+    assert len(parser.finish()) == 4
+    assert parser.finish() == []
+
+
 def test_voyages_total_is_the_prompt_and_an_absurd_report_is_none() -> None:
     body = BODIES["embed_openai"][0]
     request = asked(input=["a", "b"])
@@ -289,6 +361,8 @@ def test_voyages_total_is_the_prompt_and_an_absurd_report_is_none() -> None:
         ({"prompt_tokens": -1}, None),
         ({"prompt_tokens": 1e30}, None),
         ({"prompt_tokens": True}, None),
+        ({"prompt_tokens": 1.5}, None),
+        ({"prompt_tokens": 12.0}, Usage(prompt_tokens=12)),
         ("many", None),
     ):
         one = answered("embed_openai", request, {**body, "usage": report})

@@ -159,6 +159,22 @@ def test_what_the_endpoint_does_not_support_is_not_sent() -> None:
     assert set(found) == {"model", "messages", "max_tokens"}
 
 
+def test_what_goes_with_a_dropped_parameter_goes_too() -> None:
+    request = asked(
+        logprobs=True, top_logprobs=2, temperature=1, seed=1, reasoning={"effort": "low"}
+    )
+    found = checked(sent("mistral", request, ("logprobs", "reasoning"), efforts=("low",)))
+    assert set(found) == {"model", "messages", "max_tokens", "temperature", "random_seed"}
+    found = checked(sent("mistral", request, no_sampling=True))
+    assert "temperature" not in found and found["random_seed"] == 1
+
+
+def test_calls_at_the_end_are_no_prefix() -> None:
+    last = {"role": "assistant", "content": "so", "tool_calls": [CALL]}
+    found = checked(sent("mistral", asked({"role": "user", "content": "hi"}, last)))
+    assert "prefix" not in found["messages"][1]
+
+
 def test_options_cannot_lift_the_limit() -> None:
     wishes = {"options": {"acme": {"safe_prompt": True, "max_tokens": 10**6, "n": 9}}}
     found = checked(sent("mistral", asked(provider=wishes)))
@@ -275,7 +291,12 @@ def test_a_broken_stream_ends_in_one_fault(data) -> None:
     assert "ended" not in sum_of(found)
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"choices": []}', b'{"choices": [1]}', b"x"])
+BROKE = b'{"choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "error"}]}'
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"[]", b'{"choices": []}', b'{"choices": [1]}', b"x", BROKE]
+)
 def test_a_broken_body_is_one_fault(data) -> None:
     assert list(sum_of(heard("mistral", data, 3, stream=False)))[-1] == "fault"
 

@@ -178,6 +178,13 @@ def test_a_whole_answer_is_one_line() -> None:
     assert sum_of(heard("ollama", json.dumps(whole).encode(), 7, stream=False)) == SAID
 
 
+def test_nothing_is_read_after_the_end() -> None:
+    parser = dialect("ollama").parser(True)
+    assert len(parser.feed(lines(LINES))) > 0
+    assert parser.feed(lines(LINES[:2])) == []
+    assert parser.finish() == []
+
+
 def test_calls_without_ids_get_their_own() -> None:
     call = {"function": {"name": "look", "arguments": {}}}
     twice = _line({"role": "assistant", "tool_calls": [call, call]})
@@ -209,7 +216,7 @@ def test_without_a_count_of_the_prompt_nothing_is_reported() -> None:
         (lines([_line({"role": "assistant", "content": ""}, done=True, done_reason="load")]), 502),
         (b'{"message": {"content": 5}}\n', 502),
         (b"[1]\n", 502),
-        (b'\xff{"done": true}\n', 502),
+        (b'{"model": "\xff", "done": true}\n', 502),
     ],
 )
 def test_broken_lines_end_in_one_fault(data, status) -> None:

@@ -99,6 +99,21 @@ def test_each_provider_is_sent_its_own_shape() -> None:
     assert sent("rerank_tei", request) == ("/rerank", {"query": "fruit", "texts": texts}, ())
 
 
+def test_bedrock_is_sent_texts_and_a_version() -> None:
+    to = attempt()
+    end = msgspec.structs.replace(to.endpoint, id="cohere.rerank-v3-5:0")
+    out = dialect("bedrock_rerank").render_request(
+        asked(top_n=2), msgspec.structs.replace(to, endpoint=end), 0
+    )
+    assert out.path == "/model/cohere.rerank-v3-5%3A0/invoke"
+    assert json.loads(out.body) == {
+        "query": "fruit",
+        "documents": ["apples", "pears", "plums"],
+        "api_version": 2,
+        "top_n": 2,
+    }
+
+
 def test_images_go_to_who_takes_them_and_are_named_where_they_cannot() -> None:
     documents = [{"image": "https://example.com/a.png"}, "b"]
     request = asked(documents=documents)
@@ -193,6 +208,12 @@ def test_what_is_not_reported_is_counted_both_ways() -> None:
     ):
         name, body, _ = BODIES[case]
         assert answered(name, asked(), body).meter.usage_or_estimate(40) == filled
+
+
+def test_reported_units_stand() -> None:
+    name, body, _ = BODIES["cohere"]
+    told = {**body, "meta": {"billed_units": {"search_units": 2.0}}}
+    assert answered(name, asked(), told).meter.usage_or_estimate(40).search_units == 2
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ BY_SEARCH = Price(Rates(prompt=0, completion=0, search_unit=2_000_000_000))
 
 
 def embeds(**facts):
-    return offered(of=EMBEDS, dialect="embed_openai", **facts)
+    return offered(of=EMBEDS, **{"dialect": "embed_openai", **facts})
 
 
 def ranks(**facts):
@@ -72,6 +72,21 @@ def test_a_chat_dialect_has_another_one_for_embeddings_and_rankings() -> None:
     assert for_kind("embed_cohere", "embedding") == "embed_cohere"
     shop = index(offered(of=RANKS, by=provider("alpha"), dialect="openai_chat"))
     assert [one.endpoint.dialect for one in shop.of(RANKS.id)] == ["rerank_cohere"]
+
+
+def test_several_inputs_pass_by_who_takes_one_at_a_time() -> None:
+    one = embeds(dialect="bedrock_invoke")
+    assert one.endpoint.dialect == "bedrock_embed_one"
+    for brought, served in (({"text"}, True), ({"text", "batch"}, False)):
+        asked = request(EMBEDS.id, kind="embedding", modalities=frozenset(brought))
+        assert bool(planned(asked, one).attempts) == served
+        assert planned(asked, embeds()).attempts
+
+
+def test_tokens_go_to_openais_dialect_alone() -> None:
+    asked = request(EMBEDS.id, kind="embedding", modalities=frozenset({"tokens"}))
+    assert tags(planned(asked, embeds())) == ["alpha"]
+    assert reasons(planned(asked, embeds(dialect="embed_cohere"))) == {"alpha": "modality"}
 
 
 def test_units_beyond_what_the_request_can_use_are_cut_and_doubted() -> None:

@@ -153,9 +153,12 @@ def conversation(request: Request) -> Conversation:
     return said
 
 
-def for_kind(dialect: str, kind: str) -> str:
+def for_kind(dialect: str, kind: str, model: str = "") -> str:
     """The dialect that a provider of `dialect` speaks when it is asked for an embedding or a
-    ranking: chat dialects have their own for it, the others are it already."""
+    ranking: chat dialects have their own for it, the others are it already. `model` is the
+    provider's own name for it; behind one door of Bedrock every vendor has its own body."""
+    if dialect == "bedrock_invoke" and kind == "embedding" and "cohere." in model:
+        return "bedrock_embed_cohere"
     return _FOR_KIND.get((dialect, kind), dialect)
 
 
@@ -167,6 +170,8 @@ _FOR_KIND: dict[tuple[str, str], str] = {
     ("gemini", "embedding"): "gemini_embeddings",
     ("vertex_gemini", "embedding"): "vertex_embeddings",
     ("ollama", "embedding"): "ollama_embeddings",
+    ("bedrock_invoke", "embedding"): "bedrock_embed_one",
+    ("bedrock_invoke", "rerank"): "bedrock_rerank",
     ("openai_chat", "rerank"): "rerank_cohere",
     ("cohere_v2", "rerank"): "rerank_cohere",
     ("embed_openai", "rerank"): "rerank_cohere",
@@ -174,12 +179,15 @@ _FOR_KIND: dict[tuple[str, str], str] = {
 
 
 def carried(dialect: str, modalities: frozenset[str]) -> frozenset[str]:
-    """What of a model's input modalities a dialect can bring to it. `tokens` (text that the caller
-    has tokenized) is known to one dialect alone."""
+    """What of a model's input modalities a dialect can bring to it. Two that no model lists are
+    about embeddings: `tokens` (text that the caller has tokenized) is known to one dialect alone,
+    `batch` (several inputs at once) to all but one."""
+    if dialect != "bedrock_embed_one":
+        modalities |= {"batch"}
     if dialect == "embed_openai":
         return modalities | {"tokens"}
     most = _CARRIES.get(dialect)
-    return modalities if most is None else modalities & most
+    return modalities if most is None else modalities & (most | {"batch"})
 
 
 _TEXT = frozenset({"text"})
@@ -188,6 +196,9 @@ _CARRIES: dict[str, frozenset[str]] = {
     "gemini_embeddings": frozenset({"text", "image", "file"}),
     "vertex_embeddings": _TEXT,
     "ollama_embeddings": _TEXT,
+    "bedrock_embed_cohere": frozenset({"text", "image"}),
+    "bedrock_embed_one": _TEXT,
+    "bedrock_rerank": _TEXT,
     "rerank_voyage": _TEXT,
     "rerank_tei": _TEXT,
 }
@@ -212,6 +223,9 @@ OUTBOUND: frozenset[str] = frozenset(
         "gemini_embeddings",
         "vertex_embeddings",
         "ollama_embeddings",
+        "bedrock_embed_cohere",
+        "bedrock_embed_one",
+        "bedrock_rerank",
         "rerank_cohere",
         "rerank_voyage",
         "rerank_tei",

@@ -127,7 +127,7 @@ def _of_kind(endpoint: Endpoint, kind: str) -> Endpoint:
     if price.base.completion is None:
         base = msgspec.structs.replace(price.base, completion=0)
         price = msgspec.structs.replace(price, base=base)
-    dialect = for_kind(endpoint.dialect, kind)
+    dialect = for_kind(endpoint.dialect, kind, endpoint.id)
     return msgspec.structs.replace(endpoint, dialect=dialect, price=price)
 
 

@@ -90,6 +90,8 @@ class _Seen:
         self.modalities: set[str] = set()
         self.media_tokens = self.images = 0
         self.sizes = [self._size(one) for one in inputs]
+        if len(inputs) > 1:
+            self.modalities.add("batch")
 
     def _size(self, one: embeddings.Input) -> int:
         if isinstance(one, str):
