@@ -70,6 +70,7 @@ def parsed(name: str, out: dialects.Outbound) -> canon.Request:
 
 LIKE = {
     "mistral": "openai_chat",
+    "azure_ai_inference": "openai_chat",
     "azure_openai": "openai_chat",
     "vertex_openai": "openai_chat",
     "vertex_gemini": "gemini",

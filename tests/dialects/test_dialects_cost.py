@@ -8,7 +8,10 @@ from typing import Any
 
 from dialect_support import HEAD, chunk, wire
 
+from tollway import canon
+from tollway.canon import Event
 from tollway.dialects.openai_chat import relay
+from tollway.dialects.openai_chat_renderer import StreamRenderer
 from tollway.dialects.openai_completions import relay as completions_relay
 
 
@@ -30,6 +33,22 @@ def test_a_chunk_in_a_burst_costs_microseconds() -> None:
 
         best = min(timeit.repeat(once, number=5, repeat=5)) / 5 / 300
         print(f"{name}: {best * 1e6:.2f} us a chunk")
+        assert best < 40e-6
+
+
+def test_an_event_written_as_a_chunk_costs_microseconds() -> None:
+    kinds: dict[str, list[Event]] = {
+        "text": [canon.Text(f"word{n} ") for n in range(300)],
+        "reasoning": [canon.Reasoning("hm")] * 300,
+        "tool calls": [canon.ToolCall(0, None, None, "abc")] * 300,
+    }
+    for name, events in kinds.items():
+
+        def once(events: list[Event] = events) -> None:
+            StreamRenderer(HEAD).render(events)
+
+        best = min(timeit.repeat(once, number=5, repeat=5)) / 5 / 300
+        print(f"{name} written: {best * 1e6:.2f} us an event")
         assert best < 40e-6
 
 

@@ -47,6 +47,7 @@ from support.conversations import (
 )
 from support.wires import WIRES
 from tollway import canon, dialects, errors
+from tollway.catalogue.load import load
 from tollway.conversation import Conversation
 from tollway.dialects import dialect
 
@@ -292,14 +293,45 @@ def _back(given: str, target: str) -> str:
     return ", ".join(f"`{name}`" for name in names) or "nothing"
 
 
+REASONS = {
+    "fal_queue": "a queue of jobs that are polled, not a conversation",
+    "openai_completions": "continues raw text: a conversation has no form there without the "
+    "model's own template",
+    "openai_decisions": "judgements with a schema of their own, not conversations",
+    "systemone": "judgements with a schema of their own, not conversations",
+    "vertex_mistral": "Mistral's body under Vertex' own paths; Mistral itself is spoken",
+    "watsonx": "wants a project and an exchange of IBM's tokens for every account",
+}
+"""Why a dialect of the catalogue is not spoken."""
+
+
+def silent() -> dict[str, set[str]]:
+    """Dialects of shipped chat, embedding and rerank endpoints that nobody here speaks, with the
+    providers that cannot be called for it."""
+    catalogue, found = load(), dict[str, set[str]]()
+    for slug, endpoints in catalogue.endpoints.items():
+        kind = catalogue.models[slug].type
+        for endpoint in endpoints if kind in KINDS else ():
+            name = dialects.for_kind(endpoint.dialect, KINDS[kind])
+            if name not in dialects.OUTBOUND:
+                found.setdefault(name, set()).add(catalogue.providers[endpoint.provider].name)
+    return found
+
+
 def page() -> str:
     """The generated part of the page."""
+    missing = [
+        f"| {name} | {', '.join(sorted(providers))} | {REASONS[name]} |"
+        for name, providers in sorted(silent().items())
+    ]
     rows = [
         "| client speaks | provider speaks | request loses | answer loses |",
         "|---|---|---|---|",
     ]
     rows += [f"| {g} | {t} | {_cell(g, t)} | {_back(g, t)} |" for g, t in CELLS]
-    return "\n".join([BEGIN, "", *rows, "", END])
+    head_row = ["| dialect | providers | why |", "|---|---|---|"]
+    rest = ["## Not spoken", "", *head_row, *missing] if missing else []
+    return "\n".join([BEGIN, "", *rows, "", *rest, "", END])
 
 
 def test_the_page_says_what_is_lost() -> None:
