@@ -50,6 +50,7 @@ from tollway import canon, dialects, errors
 from tollway.catalogue.load import load
 from tollway.conversation import Conversation
 from tollway.dialects import dialect
+from tollway.routing.offers import KINDS
 
 SEED = 20_261_122
 COUNT = 40
