@@ -548,3 +548,21 @@ def test_a_refusal_is_text_and_a_reason() -> None:
 def test_further_choices_are_left_out() -> None:
     told = body_of(canon.Text("a"), canon.Text("b", 1), canon.Finish("stop"))
     assert [b["text"] for b in told["content"]] == ["a"]
+
+
+def test_a_structured_answer_is_text_for_a_caller_of_this_dialect_too() -> None:
+    shape = {"type": "json_schema", "schema": {"type": "object"}}
+    fields = {"model": "a/b", "messages": [{"role": "user", "content": "x"}]}
+    asked = json.dumps({**fields, "output_config": {"format": shape}}).encode()
+    request = anthropic_messages.parse_request(asked)
+    call = {"type": "tool_use", "id": "toolu_1", "name": ANSWER_TOOL, "input": {}}
+    delta = {"type": "input_json_delta", "partial_json": '{"a":1}'}
+    way = anthropic_messages.relay(HEAD, "anthropic_messages", (), request)
+    out = run(way, [named(begun(), *block(0, call, delta), *ended("tool_use"))])
+    events = read_named(out + way.ending(BILL))
+    assert events[2][1]["delta"] == {"type": "text_delta", "text": '{"a":1}'}
+    assert events[-2][1]["delta"]["stop_reason"] == "end_turn"
+
+
+def test_pieces_that_say_nothing_make_no_block() -> None:
+    assert body_of(canon.Text(""), canon.Refusal(""), canon.Finish("stop"))["content"] == []

@@ -102,10 +102,14 @@ def note_block(meter: Meter, block: Block) -> None:
 
 
 def note_delta(meter: Meter, delta: Delta) -> None:
-    meter.text_bytes += size(delta.text or "") + size(delta.partial_json or "")
-    meter.reasoning_bytes += size(delta.thinking or "")
-    if delta.text or delta.thinking or delta.partial_json or delta.signature:
-        meter.spoke = True
+    """A delta is one kind of piece."""
+    if piece := delta.text or delta.partial_json:
+        meter.text_bytes += size(piece)
+    elif delta.thinking:
+        meter.reasoning_bytes += size(delta.thinking)
+    elif not delta.signature:
+        return
+    meter.spoke = True
 
 
 def explanation(raw: Raw) -> str | None:

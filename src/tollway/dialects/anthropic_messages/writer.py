@@ -89,13 +89,13 @@ class Writer:
         if getattr(event, "choice", 0):
             return
         match event:
-            case canon.Text():
+            case canon.Text() if event.text:
                 self._text(event.text)
             case canon.Reasoning():
                 self._reasoning(event)
             case canon.ToolCall():
                 self._call(event)
-            case canon.Refusal():
+            case canon.Refusal() if event.text:
                 self._refused = True
                 self._text(event.text)
             case canon.Extra() if event.name == "annotations":
