@@ -153,7 +153,8 @@ class Call:
         )
         self.sent = False
         out = dialect(endpoint.dialect)
-        outbound = out.render_request(request, attempt, self.output_tokens_max)
+        ready = await self.gateway.ready(request, attempt)
+        outbound = out.render_request(ready, attempt, self.output_tokens_max)
         self.dropped = outbound.dropped
         self._upstream = answer = await self.gateway.open(
             attempt,

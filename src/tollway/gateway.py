@@ -16,9 +16,9 @@ import msgspec
 
 from . import errors
 from .accounts.keyring import KeyRing
-from .canon import Request
+from .canon import Fault, Request
 from .catalogue.entries import Catalogue, Provider
-from .dialects import Outbound
+from .dialects import Outbound, conversation, fetched
 from .ledger.entries import Ended, Settle, Void
 from .ledger.rules import UnknownHold
 from .ledger.sqlite import Ledger
@@ -31,12 +31,16 @@ from .routing.plan import plan
 from .settings import Settings
 from .store.sqlite import Store
 from .upstream import Answer, AttemptFailed, Transport, faults
+from .upstream.egress import Egress
 from .upstream.signers import Signer
 
 if TYPE_CHECKING:
     from .flow import Call
 
 log = logging.getLogger("tollway")
+
+
+_TEXT = frozenset({"text"})
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -85,7 +89,9 @@ class Gateway:
         metrics: Metrics,
         clock: Callable[[], float],
         random: Random,
+        egress: Egress | None = None,
     ) -> None:
+        self.egress = egress or Egress()
         self.settings = settings
         self.catalogue = catalogue
         self.index = index
@@ -163,6 +169,22 @@ class Gateway:
             idle_timeout_s=self.settings.idle_timeout_s if stream else remaining_s,
             on_sent=on_sent,
         )
+
+    async def ready(self, request: Request, attempt: Attempt) -> Request:
+        """The request as the attempt's dialect can take it: media that it wants as bytes are
+        fetched. Raises AttemptFailed: another endpoint may take the URL itself."""
+        if attempt.endpoint.dialect not in fetched.BYTES_ONLY or request.modalities <= _TEXT:
+            return request
+        said = conversation(request)
+        urls = fetched.remote(said)
+        if not urls:
+            return request
+        try:
+            media = await self.egress.fetch_all(urls)
+        except errors.CallerError as error:
+            fault = Fault(error.status, error.error_type, error.message, local=True)
+            raise AttemptFailed(fault) from None
+        return fetched.with_media(request, said, media)
 
     async def _signed(
         self,

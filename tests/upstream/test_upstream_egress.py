@@ -273,6 +273,25 @@ def test_addresses_that_are_public(address: str) -> None:
     assert is_public(address)
 
 
+async def test_the_media_of_one_request_are_fetched_at_once_within_one_cap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with a_host() as host:
+        host.say(PNG)
+        urls = [f"https://127.0.0.1:{host.port}/{n}" for n in range(4)]
+        found = await trusting().fetch_all(urls)
+        assert found == dict.fromkeys(urls, (PNG, "image/png"))
+        for many, why in (
+            ([*urls, "http://e.com"], "only https:// URLs are fetched."),
+            (urls * 6, "24 of them are more than 20."),
+        ):
+            with pytest.raises(CallerError, match=why):
+                await trusting().fetch_all(many)
+        monkeypatch.setattr("tollway.upstream.egress.TOTAL_BYTES_MAX", 3 * len(PNG))
+        with pytest.raises(CallerError, match="together they are larger than"):
+            await trusting().fetch_all(urls)
+
+
 def test_content_is_known_by_its_first_bytes() -> None:
     starts = [PNG, b"\xff\xd8\xff\xe0", b"GIF89a", b"%PDF-1", b"RIFF0000WAVE", b"0000ftypmp42"]
     assert [sniffed(start) for start in starts] == [

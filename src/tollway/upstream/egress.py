@@ -9,9 +9,10 @@ the differences.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from .. import errors
@@ -23,6 +24,10 @@ from .transport import HttpTransport, tls_context
 PORTS = frozenset({443, 8443})
 MEDIA_BYTES_MAX = 20 * 1024 * 1024
 """More than any provider takes for one image or document."""
+
+URLS_MAX = 20
+TOTAL_BYTES_MAX = 40 * 1024 * 1024
+"""Of one request: what is fetched is held in memory, and again as base64."""
 
 FETCH_S = 10.0
 """From the name to the last byte: the caller is waiting for another answer."""
@@ -88,19 +93,38 @@ class Egress:
     async def fetch_media(self, url: str) -> tuple[bytes, str]:
         """The content and its media type, lower case without parameters. Raises CallerError (400,
         `image_download_failed`)."""
+        return await self._guarded(url, _Budget(TOTAL_BYTES_MAX))
+
+    async def fetch_all(self, urls: Sequence[str]) -> dict[str, tuple[bytes, str]]:
+        """The same for the media of one request, at once, within a cap on all together. Raises
+        CallerError for the first that fails; the others are then given up."""
+        if len(urls) > URLS_MAX:
+            raise _failed(f"{len(urls)} of them are more than {URLS_MAX}")
+        budget = _Budget(TOTAL_BYTES_MAX)
+        tasks = [asyncio.ensure_future(self._guarded(url, budget)) for url in urls]
+        try:
+            return dict(zip(urls, await asyncio.gather(*tasks), strict=True))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _guarded(self, url: str, budget: _Budget) -> tuple[bytes, str]:
         _check(url, self._ports)
         if self._tls is None:
             self._tls = tls_context()
         # One transport a fetch: nothing of a connection or a name is kept for the next caller.
         transport = HttpTransport(tls=self._tls, resolver=lambda: _Guarded(self._public))
         try:
-            return await self._fetch(transport, url)
+            return await self._fetch(transport, url, budget)
         except AttemptFailed as failed:
             raise _failed(_why(failed.fault)) from None
         finally:
             await transport.close()
 
-    async def _fetch(self, transport: HttpTransport, url: str) -> tuple[bytes, str]:
+    async def _fetch(
+        self, transport: HttpTransport, url: str, budget: _Budget
+    ) -> tuple[bytes, str]:
         answer = await transport.open(
             "GET",
             url,
@@ -125,6 +149,7 @@ class Egress:
         body = bytearray()
         while data := await answer.read():
             body += data
+            budget.spend(len(data))
             if len(body) > self._bytes_max:
                 raise self._too_large()
         content = bytes(body)
@@ -135,6 +160,18 @@ class Egress:
 
     def _too_large(self) -> errors.CallerError:
         return _failed(f"it is larger than {self._bytes_max:,} bytes")
+
+
+class _Budget:
+    """Bytes that the media of one request may have together. Mutable, of one request."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._left = bytes_max
+
+    def spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise _failed(f"together they are larger than {TOTAL_BYTES_MAX:,} bytes")
 
 
 def sniffed(content: bytes) -> str | None:
