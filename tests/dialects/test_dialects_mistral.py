@@ -181,6 +181,16 @@ def test_options_cannot_lift_the_limit() -> None:
     assert (found["safe_prompt"], found["max_tokens"], "n" in found) == (True, 100, False)
 
 
+def test_on_vertex_it_is_the_same_body_under_another_path() -> None:
+    for stream, method in ((False, "rawPredict"), (True, "streamRawPredict")):
+        out, same = (
+            sent("vertex_mistral", asked(stream=stream)),
+            sent("mistral", asked(stream=stream)),
+        )
+        assert out.path == f"/publishers/mistralai/models/one-v1:{method}"
+        assert (out.body, out.headers) == (same.body, same.headers)
+
+
 # ---- answers -------------------------------------------------------------------------------------
 
 

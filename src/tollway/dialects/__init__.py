@@ -215,6 +215,7 @@ OUTBOUND: frozenset[str] = frozenset(
         "bedrock_converse",
         "vertex_anthropic",
         "vertex_openai",
+        "vertex_mistral",
         "cohere_v2",
         "mistral",
         "ollama",
