@@ -379,9 +379,17 @@ def test_an_older_model_gives_a_structured_answer_by_a_tool_here_too() -> None:
 
 
 def test_a_model_without_thinking_is_not_asked_to_think() -> None:
-    request = asked(thinking={"type": "adaptive"}, output_config={"effort": "high"})
-    fields = json.loads(passed(request, dropped=("reasoning",)).body)
-    assert not fields.keys() & {"thinking", "output_config"}
+    edits = [{"type": "clear_thinking_20251015", "keep": "all"}]
+    request = asked(
+        thinking={"type": "adaptive"},
+        output_config={"effort": "high"},
+        context_management={"edits": edits},
+    )
+    assert json.loads(passed(request).body)["context_management"] == {"edits": edits}
+    out = passed(request, dropped=("reasoning",))
+    wrong = {"thinking", "output_config", "context_management"}
+    assert not json.loads(out.body).keys() & wrong
+    assert out.dropped == ("context_management",)
 
 
 def test_a_dearer_tier_is_bought_only_where_it_was_planned() -> None:

@@ -251,6 +251,7 @@ def _fit_thinking(draft: Draft) -> None:
     if draft.lacks("reasoning"):
         fields.pop("thinking", None)
         _without_effort(fields)
+        _nothing_to_clear(draft)
     if "thinking" not in fields:
         return
     said = msgspec.json.decode(fields["thinking"], type=schema.Thinking)
@@ -265,6 +266,14 @@ def _fit_thinking(draft: Draft) -> None:
     else:
         draft.drop("thinking (no room below max_tokens)")
         fields["thinking"] = {"type": "disabled"}
+        _nothing_to_clear(draft)
+
+
+def _nothing_to_clear(draft: Draft) -> None:
+    """Editing thoughts out of the context is refused where nothing is thought."""
+    if b"clear_thinking" in bytes(draft.fields.get("context_management", b"")):
+        del draft.fields["context_management"]
+        draft.drop("context_management")
 
 
 def _without_effort(fields: dict[str, Any]) -> None:
