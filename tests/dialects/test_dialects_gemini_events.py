@@ -166,6 +166,10 @@ def test_every_finish_reason_of_google_is_known() -> None:
     from google.genai.types import BlockedReason, FinishReason
 
     assert {reason.value for reason in FinishReason} <= set(FINISH)
+    for word in ("MALFORMED_FUNCTION_CALL", "MISSING_THOUGHT_SIGNATURE", "OTHER"):
+        assert FINISH[word] == "error"
+    for word in ("SAFETY", "RECITATION", "IMAGE_SAFETY", "MODEL_ARMOR"):
+        assert FINISH[word] == "content_filter"
     for reason in FinishReason:
         found = events(wire([chunk({"text": "a"}, finish=reason.value)]))
         if FINISH[reason.value] == "error":

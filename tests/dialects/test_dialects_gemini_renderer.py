@@ -193,8 +193,12 @@ def test_googles_own_signatures_come_back_as_they_were() -> None:
 
 
 def test_order_is_kept_where_text_follows_a_call() -> None:
-    found = parts(streamed([*CALLS, canon.Text("then"), canon.Finish("stop")]))
-    assert [sorted(part)[0] for part in found] == ["functionCall", "functionCall", "text", "text"]
+    image = canon.Extra("images", Raw(b'[{"image_url":{"url":"data:image/png;base64,AAAA"}}]'))
+    for then, kind in ((canon.Text("then"), "text"), (image, "inlineData")):
+        events = [*CALLS, then, canon.Finish("stop")]
+        for found in (parts(streamed(events)), parts([whole(events)])):
+            kinds = [sorted(part)[0] for part in found]
+            assert kinds[:3] == ["functionCall", "functionCall", kind]
 
 
 def test_broken_arguments_are_shown_and_do_not_break_the_answer() -> None:

@@ -93,6 +93,7 @@ def test_a_request_is_read_whole() -> None:
         "user": "u",
     }
     request = parse(body, **{"x-session-id": "s", "x-tollway-alt": "sse"})
+    assert not parse(HI).sse
     assert request.params == {
         "temperature", "top_p", "top_k", "stop", "seed", "logprobs", "top_logprobs",
         "presence_penalty", "frequency_penalty", "response_format", "structured_outputs",
@@ -151,11 +152,14 @@ def test_what_is_no_json_object_is_refused(body: bytes) -> None:
         parse_request(body, {}, PATH)
 
 
+ARGS = {"top_p": 1, "parts": "a", "nested": {"mime_type": {"tools": {}}}}
+
+
 def test_snake_case_and_single_values_are_the_same_request() -> None:
     camel = {
         "contents": [
             {"role": "user", "parts": [{"inlineData": {"mimeType": "image/png", "data": "AAAA"}}]},
-            {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {"top_p": 1}}}]},
+            {"role": "model", "parts": [{"functionCall": {"name": "f", "args": ARGS}}]},
         ],
         "systemInstruction": {"parts": [{"text": "s"}]},
         "generationConfig": {"maxOutputTokens": 9, "thinkingConfig": {"thinkingBudget": 5}},
@@ -163,7 +167,7 @@ def test_snake_case_and_single_values_are_the_same_request() -> None:
     snake = {
         "contents": [
             {"role": "user", "parts": {"inline_data": {"mime_type": "image/png", "data": "AAAA"}}},
-            {"role": "model", "parts": {"function_call": {"name": "f", "args": {"top_p": 1}}}},
+            {"role": "model", "parts": {"function_call": {"name": "f", "args": ARGS}}},
         ],
         "system_instruction": {"parts": {"text": "s"}},
         "generation_config": {
@@ -176,6 +180,8 @@ def test_snake_case_and_single_values_are_the_same_request() -> None:
         n: json.loads(bytes(raw)) for n, raw in other.fields.items()
     }
     assert conversation(one) == conversation(other)
+    call = conversation(other).turns[2].parts[0]
+    assert isinstance(call, said.Call) and json.loads(call.arguments) == ARGS
 
 
 def test_tokens_are_counted_by_estimate() -> None:
@@ -220,6 +226,21 @@ def test_calls_without_ids_find_their_results_in_order() -> None:
         ("own", True, said.Text("b")),
         ("call_3", False, said.Text('{"x":1,"y":2}'.replace(":", ": ").replace(",", ", "))),
         ("call_4", False, said.Text('{"result": {"z": 1}}')),
+    ]
+
+
+def test_a_result_without_an_id_belongs_to_a_call_of_its_own_name() -> None:
+    names = ("f", "g")
+    turns = spoken(
+        contents=[
+            {"role": "model", "parts": [{"functionCall": {"name": name}} for name in names]},
+            {"parts": [{"functionResponse": {"name": name}} for name in reversed(names)]},
+        ]
+    ).turns
+    results = [part for part in turns[1].parts if isinstance(part, said.Result)]
+    assert [(result.name, result.call_id) for result in results] == [
+        ("g", "call_2"),
+        ("f", "call_1"),
     ]
 
 

@@ -122,7 +122,8 @@ NATIVE: Mapping[FinishReason, str] = {
 
 
 def is_given(raw: Raw) -> bool:
-    return len(raw) > 0 and bytes(memoryview(raw)[:4]) != b"null"
+    size_bytes = len(raw)
+    return size_bytes > 4 or (size_bytes > 0 and bytes(raw) != b"null")
 
 
 def note(meter: Meter, parts: list[Part]) -> bool:

@@ -94,7 +94,7 @@ class Reading:
         content = candidate.content
         if content is not None and content.parts and note(meter, content.parts):
             self.calling.add(candidate.index)
-        if is_given(candidate.grounding_metadata):
+        if len(candidate.grounding_metadata) > 4:
             self._note_searches(candidate.grounding_metadata)
         native = candidate.finish_reason
         if native is None:
@@ -146,7 +146,7 @@ class Reading:
         if not self.finishes:
             self._fail(faults.broken("The provider's answer broke off."))
             return
-        meter.ended = meter.spoke = True
+        meter.ended = True
 
     def _fail(self, fault: Fault) -> None:
         self.meter.fault = fault

@@ -62,10 +62,14 @@ class StreamRelay(StreamReading):
         if self._held is not None:
             out.append(self._framing.chunk(self._held + self._framing.after))
             self._held = None
-        if not candidates or any(one.finish_reason is not None for one in candidates):
-            self._held = start
+        for one in candidates:
+            if one.finish_reason is not None:
+                break
         else:
-            out.append(self._framing.chunk(start + self._framing.after))
+            if candidates:
+                out.append(self._framing.chunk(start + self._framing.after))
+                return
+        self._held = start
 
 
 class BodyRelay(BodyReading):
