@@ -458,6 +458,27 @@ def test_openais_own_state_is_not_wrapped() -> None:
     assert state_of([Raw(b'{"type":"reasoning.text","text":"t"}')]) == {}
 
 
+def test_encrypted_state_of_others_is_sealed() -> None:
+    detail = Raw(b'{"type":"reasoning.encrypted","data":"E","format":"google-gemini-v1"}')
+    state = state_of([detail])
+    assert state["encrypted_content"] != "E"
+    assert state["format"] == "google-gemini-v1"
+
+
+def test_what_follows_a_signature_is_another_entry() -> None:
+    pieces = [
+        Raw(b'{"type":"reasoning.text","text":"a","signature":"S","index":0}'),
+        Raw(b'{"type":"reasoning.text","text":"b","signature":"T","index":0}'),
+    ]
+    assert [bytes(raw) for raw in joined(pieces)] == [bytes(raw) for raw in pieces]
+
+
+def test_results_keep_their_place_in_a_turn() -> None:
+    one, two = said.Result("c1", (said.Text("1"),)), said.Result("c2", (said.Text("2"),))
+    body, _ = wrote(Conversation((Turn("user", (said.Text("a"), one, said.Text("b"), two)),)))
+    assert [item.get("call_id") for item in body["input"]] == [None, "c1", None, "c2"]
+
+
 def test_pieces_of_a_stream_are_joined() -> None:
     pieces = [
         Raw(b'{"type":"reasoning.text","text":"a","format":"anthropic-claude-v1","index":0}'),

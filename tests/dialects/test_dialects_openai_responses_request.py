@@ -206,7 +206,7 @@ def test_reasoning_state_goes_back_to_those_who_made_it_only() -> None:
     foreign = {**ENCRYPTED, "id": "rs_2", "format": "anthropic-claude-v1", "signature": "s"}
     bare = {"type": "reasoning", "id": "rs_3", "summary": [{"type": "summary_text", "text": "t"}]}
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}", "odd": 1}
-    own = {**ENCRYPTED, "id": "rs_4", "format": "openai-responses-v1"}
+    own = {**ENCRYPTED, "id": "rs_4", "format": "openai-responses-v1", "signature": "s"}
     body, outbound = sent(asked(input=[ENCRYPTED, call, foreign, bare, own]))
     assert body["input"] == [ENCRYPTED, call, {**ENCRYPTED, "id": "rs_4"}]
     assert outbound.dropped == (

@@ -489,6 +489,20 @@ def test_nothing_is_said_before_the_first_content() -> None:
     assert way.meter.spoke
 
 
+def test_a_call_is_content_before_its_arguments_are() -> None:
+    way = relay(HEAD, "openai_responses")
+    way.feed(wire([*provider_events()[:2], provider_events()[16]]))
+    assert way.meter.spoke
+
+
+def test_bytes_that_are_no_text_are_a_fault_even_where_nobody_reads() -> None:
+    delta = provider_events()[5]
+    bad = wire([delta]).replace(b'"obfuscation":"x"', b'"obfuscation":"\xff"')
+    way = relay(HEAD, "openai_responses")
+    assert way.feed(bad) == b""
+    assert way.meter.fault is not None
+
+
 def test_after_content_a_failure_is_one_event_and_no_end() -> None:
     way = relay(HEAD, "openai_responses")
     run(way, [wire(provider_events()[:12])])
@@ -670,6 +684,18 @@ def test_openais_reasoning_through_the_pivot_is_what_openai_sent() -> None:
     assert out[1]["content"] == MESSAGE["content"]
     for item, sent in ((out[2], CALL), (out[3], CALL_2)):
         assert {**item, "id": ""} == {**sent, "id": ""}
+
+
+def test_items_and_parts_of_openais_reasoning_stay_apart() -> None:
+    summary = [{"type": "summary_text", "text": text} for text in ("one", "two")]
+    output = [
+        {**REASONING, "id": f"rs_{n}", "summary": summary, "encrypted_content": f"E{n}"}
+        for n in range(2)
+    ]
+    body = json.dumps(response("completed", output, usage=REPORT)).encode()
+    events, _ = parsed(body, False)
+    out = payloads(written(events, stream=True))[-1]["response"]["output"]
+    assert out == [{**item, "status": "completed"} for item in output]
 
 
 def test_blocks_of_reasoning_are_items_of_their_own() -> None:

@@ -88,18 +88,13 @@ class _Part:
     def said(self) -> str:
         return "".join(self.pieces)
 
-    def whole(self, empty: bool = False) -> dict[str, Any]:
-        said = "" if empty else self.said
+    def whole(self) -> dict[str, Any]:
         if self.kind == "refusal":
-            return {"type": "refusal", "refusal": said}
-        if self.kind != "output_text":
-            return {"type": self.kind, "text": said}
-        return {
-            "type": "output_text",
-            "text": said,
-            "annotations": [] if empty else self.annotations,
-            "logprobs": [] if empty else self.logprobs,
-        }
+            return {"type": "refusal", "refusal": self.said}
+        whole: dict[str, Any] = {"type": self.kind, "text": self.said}
+        if self.kind == "output_text":
+            whole |= {"annotations": self.annotations, "logprobs": self.logprobs}
+        return whole
 
 
 class MessageItem(Item):
@@ -170,7 +165,7 @@ class MessageItem(Item):
             part = self._now = _Part(kind, place, frame)
             self._parts.append(part)
             at = {"content_index": place}
-            self.emit("response.content_part.added", **at, part=part.whole(empty=True))
+            self.emit("response.content_part.added", **at, part=part.whole())
         return part
 
 
@@ -260,7 +255,7 @@ class ReasoningItem(Item):
         part = _Part(kind, place, self.prepared(f"response.{event}.delta", **at))
         parts.append(part)
         added = "reasoning_summary_part" if summed else "content_part"
-        self.emit(f"response.{added}.added", **at, part=part.whole(empty=True))
+        self.emit(f"response.{added}.added", **at, part=part.whole())
         return part
 
 
