@@ -300,7 +300,6 @@ REASONS = {
     "model's own template",
     "openai_decisions": "judgements with a schema of their own, not conversations",
     "systemone": "judgements with a schema of their own, not conversations",
-    "vertex_mistral": "Mistral's body under Vertex' own paths; Mistral itself is spoken",
     "watsonx": "wants a project and an exchange of IBM's tokens for every account",
 }
 """Why a dialect of the catalogue is not spoken."""

@@ -83,6 +83,11 @@ def test_several_inputs_pass_by_who_takes_one_at_a_time() -> None:
         assert planned(asked, embeds()).attempts
 
 
+def test_behind_one_door_each_vendor_has_its_own_body() -> None:
+    named = model("acme/cohere.embed-v4:0", type="embedding")
+    assert offered(of=named, dialect="bedrock_invoke").endpoint.dialect == "bedrock_embed_cohere"
+
+
 def test_tokens_go_to_openais_dialect_alone() -> None:
     asked = request(EMBEDS.id, kind="embedding", modalities=frozenset({"tokens"}))
     assert tags(planned(asked, embeds())) == ["alpha"]
