@@ -339,6 +339,28 @@ def test_beside_thinking_sampling_and_forced_tools_give_way() -> None:
     assert outbound.dropped == ("reasoning (with a forced tool)",)
 
 
+def test_a_budget_is_not_given_to_a_turn_that_began_without_a_signed_thought() -> None:
+    call = {"id": "c", "type": "function"}
+    call["function"] = {"name": "get_weather", "arguments": "{}"}  # type: ignore[assignment]
+    signed = {"type": "reasoning.text", "text": "t", "signature": "s", **CLAUDES}
+
+    def loop(facts: dict[str, Any], **more: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+        answered = {"role": "assistant", "content": None, "tool_calls": [call], **more}
+        result = {"role": "tool", "tool_call_id": "c", "content": "18"}
+        history = [{"role": "user", "content": "x"}, answered, result]
+        fields: dict[str, Any] = {"messages": history, "tools": [WEATHER]}
+        request = asked(**fields, reasoning={"effort": "high"})
+        outbound = render_request(request, bedrock(**facts), 4000)
+        return checked(json.loads(outbound.body)), outbound.dropped
+
+    body, dropped = loop(BUDGETS)
+    assert dropped == ("reasoning (the turn began without a signed thought)",)
+    assert "additionalModelRequestFields" not in body
+    for facts, more in ((BUDGETS, {"reasoning_details": [signed]}), (ADAPTIVE, {})):
+        body, dropped = loop(facts, **more)
+        assert ("thinking" in body["additionalModelRequestFields"], dropped) == (True, ())
+
+
 # ---- the rest ------------------------------------------------------------------------------------
 
 

@@ -99,7 +99,7 @@ def fault_of(
             code = "max_tokens_exceeded"
         elif _TOO_LONG.search(text):
             code = "context_length_exceeded"
-    elif known == 429 and "per day" not in text:
+    elif known == 429:
         code = "throttlingexception"
     told = {"code": code} if lower in _SILENT else {"code": code, "message": message}
     fault = faults.parse_fault(
