@@ -192,6 +192,7 @@ def carried(dialect: str, modalities: frozenset[str]) -> frozenset[str]:
 
 _TEXT = frozenset({"text"})
 _CARRIES: dict[str, frozenset[str]] = {
+    "openai_responses": frozenset({"text", "image", "file"}),
     "embed_cohere": frozenset({"text", "image"}),
     "gemini_embeddings": frozenset({"text", "image", "file"}),
     "vertex_embeddings": _TEXT,
