@@ -216,7 +216,7 @@ class Call:
         relay = self.relay
         if relay is None:
             head = self._head(self.plan.requested[0], "")
-            relay = dialect(self.request.dialect).relay(head, "openai_chat")
+            relay = dialect(self.request.dialect).relay(head, "openai_chat", (), self.request)
         return relay.failure(error)
 
     def leave(self) -> None:
