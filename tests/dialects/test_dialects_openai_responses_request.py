@@ -293,3 +293,11 @@ def _literals(text: str) -> list[str]:
     import re
 
     return re.findall(r"Literal\[['\"]([a-z_]+)['\"]\]", text)
+
+
+def test_only_what_this_dialect_has_a_place_for_is_routed_to_it() -> None:
+    from tollway.dialects import carried
+
+    every = frozenset({"text", "image", "file", "audio", "video"})
+    assert carried("openai_responses", every) >= {"text", "image", "file"}
+    assert not carried("openai_responses", every) & {"audio", "video"}
