@@ -74,6 +74,7 @@ LIKE = {
     "azure_openai": "openai_chat",
     "vertex_openai": "openai_chat",
     "vertex_gemini": "gemini",
+    "vertex_mistral": "openai_chat",
     "vertex_anthropic": "anthropic_messages",
 }
 """Dialects whose answers are those of another."""

@@ -20,6 +20,7 @@ from matrix_support import (
     CLIENT,
     INBOUND,
     LIMIT,
+    OUTBOUND,
     THINKER,
     WRITERS,
     as_said,
@@ -129,6 +130,14 @@ def test_state_of_another_provider_is_left_out_and_named(given: str, target: str
         named = any("reasoning" in name or "signature" in name for name in out.dropped)
         assert named or not states, f"seed {seed}, dropped {out.dropped}"
     assert seen or FORMATS.get(given) not in (None, foreign)
+
+
+@pytest.mark.parametrize("target", OUTBOUND)
+def test_several_answers_are_asked_for_or_the_want_is_named(target: str) -> None:
+    body = {"model": "a/b", "n": 77, "messages": [{"role": "user", "content": "hi"}]}
+    request = dialect("openai_chat").parse_request(json.dumps(body).encode())
+    out = dialect(target).render_request(request, THINKER, LIMIT)
+    assert (b":77" in out.body) is not ("n" in out.dropped)
 
 
 # ---- answers -------------------------------------------------------------------------------------

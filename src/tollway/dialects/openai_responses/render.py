@@ -47,6 +47,8 @@ def render_request(request: Request, attempt: Attempt, output_tokens_max: int) -
         fields = _passed_on(request, attempt, output_tokens_max, lost)
     else:
         fields = written(conversation_of(request), attempt, output_tokens_max, lost)
+        if request.choices > 1:
+            lost["n"] = None
     fields.update(extra_options(request.preferences.options, attempt, _OPTIONS_REFUSED))
     if attempt.endpoint.service_tier:
         fields["service_tier"] = attempt.endpoint.service_tier
