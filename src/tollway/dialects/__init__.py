@@ -215,6 +215,7 @@ OUTBOUND: frozenset[str] = frozenset(
         "azure_openai",
         "bedrock_converse",
         "vertex_anthropic",
+        "vertex_mistral",
         "vertex_openai",
         "vertex_mistral",
         "cohere_v2",

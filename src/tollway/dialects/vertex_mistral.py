@@ -19,8 +19,8 @@ __all__ = ["parse_fault", "parser", "render_request"]
 
 def render_request(request: Request, attempt: Attempt, output_tokens_max: int) -> Outbound:
     """See `mistral.render_request`."""
-    outbound = mistral.render_request(request, attempt, output_tokens_max)
+    outbound: Outbound = mistral.render_request(request, attempt, output_tokens_max)
+    verb = "streamRawPredict" if request.stream else "rawPredict"
     model = quote(attempt.endpoint.id, safe="@")
-    method = "streamRawPredict" if request.stream else "rawPredict"
-    path = f"/publishers/mistralai/models/{model}:{method}"
+    path = f"/publishers/mistralai/models/{model}:{verb}"
     return msgspec.structs.replace(outbound, path=path)

@@ -1,4 +1,4 @@
-"""Chat completions at other addresses: Azure's two styles, its inference API, Vertex's open models."""
+"""Chat completions at other addresses: Azure's two styles, its inference API, Vertex's hosts."""
 
 import json
 from typing import Any
@@ -8,7 +8,14 @@ import pytest
 from dialect_support import WHOLE, attempt, chunk, read_chunks, run, wire
 
 from tollway.canon import Request
-from tollway.dialects import azure_ai_inference, azure_openai, openai_chat, vertex_openai
+from tollway.dialects import (
+    azure_ai_inference,
+    azure_openai,
+    mistral,
+    openai_chat,
+    vertex_mistral,
+    vertex_openai,
+)
 from tollway.routing.entries import Attempt
 
 LEGACY = "legacy_path=/openai/deployments/{deployment}/chat/completions?api-version=2024-10-21"
@@ -56,6 +63,14 @@ def test_open_models_on_vertex_are_chat_completions_under_its_path() -> None:
         "messages": [{"role": "user", "content": "Hi"}],
         "max_tokens": 9,
     }
+
+
+@pytest.mark.parametrize(("stream", "verb"), [(False, "rawPredict"), (True, "streamRawPredict")])
+def test_mistrals_models_on_vertex_have_mistrals_body(stream: bool, verb: str) -> None:
+    request, attempt = asked(stream=stream), deployed(name="codestral@2405")
+    outbound = vertex_mistral.render_request(request, attempt, 9)
+    assert outbound.path == f"/publishers/mistralai/models/codestral@2405:{verb}"
+    assert outbound.body == mistral.render_request(request, attempt, 9).body
 
 
 @pytest.mark.parametrize("name", sorted(openai_chat.SAME))
