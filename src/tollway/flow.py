@@ -318,22 +318,24 @@ def serve(
 
 def _refused(plan: Plan, caller: Caller, refused: Refused, now_ms: int) -> errors.CallerError:
     """The ledger's refusal in the caller's words."""
+    needed, available = usd_text_nano(plan.least_nano), usd_text_nano(refused.available_nano)
     if refused.by == "key_limit":
         ends_ms = resets_at_ms(refused.reset, now_ms)
         return errors.key_limit_reached(
+            needed,
+            available,
             usd_from_nano(refused.limit_nano or 0),
             usd_from_nano(refused.spent_nano),
             refused.reset,
             None if ends_ms is None else utc(ends_ms / 1000).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            in_flight=refused.in_flight,
         )
     if refused.in_flight:
-        return errors.credit_in_flight(usd_text_nano(refused.available_nano))
+        return errors.credit_in_flight(available)
     affordable = min(
         a.output_tokens_for(refused.available_nano, caller.policy.margin_ppm) for a in plan.attempts
     )
-    return errors.not_enough_credit(
-        usd_text_nano(plan.least_nano), usd_text_nano(refused.available_nano), affordable
-    )
+    return errors.not_enough_credit(needed, available, affordable)
 
 
 async def _all(answer: Answer, limit: int) -> bytes:
