@@ -27,7 +27,7 @@ from .ledger.windows import resets_at_ms
 from .money import usd_from_nano, usd_text_nano, utc
 from .routing.entries import Attempt, Plan
 from .routing.health import Outcome
-from .routing.plan import after, refusal
+from .routing.plan import following, refusal
 from .upstream import Answer, AttemptFailed
 
 Write = Callable[[bytes], Awaitable[None]]
@@ -131,16 +131,33 @@ class Call:
                 return await self._listen(attempt)
             except AttemptFailed as failed:
                 await self._failed(attempt, failed.fault)
-                index = after(self.plan, index, failed.fault)
-                if self.client_left:
-                    break  # an answer that was read on for its usage is not bought again
-                if index is not None and not self.gateway.may_retry(
-                    self.plan.attempts[index], self._remaining_s()
-                ):
-                    break
+                index = await self._next(index, failed.fault)
         raise errors.all_attempts_failed(
             self.plan.requested, [(a.provider.name, fault) for a, fault in self.faults]
         )
+
+    async def _next(self, index: int, fault: Fault) -> int | None:
+        """The attempt that follows a failed one, after the pause before it; None = give up."""
+        if self.client_left:
+            return None  # an answer that was read on for its usage is not bought again
+        failed = self.plan.attempts[index].model.id
+        chosen = following(
+            self.plan,
+            index,
+            fault,
+            tried=sum(attempt.model.id == failed for attempt, _ in self.faults),
+            most=self.caller.policy.attempts_per_model,
+            random=self.gateway.random,
+        )
+        if chosen is None:
+            return None
+        following_index, wait_s = chosen
+        attempt = self.plan.attempts[following_index]
+        if not self.gateway.may_retry(attempt, self._remaining_s() - wait_s):
+            return None
+        if wait_s:
+            await asyncio.sleep(wait_s)
+        return following_index
 
     async def _listen(self, attempt: Attempt) -> bytes:
         """Call one endpoint and wait for its first content. Raises AttemptFailed."""
