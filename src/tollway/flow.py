@@ -244,10 +244,7 @@ class Call:
 
     def progress(self) -> Progress | None:
         """What a crash right now should settle at; None before the first content."""
-        if self.progress_made != "spoke":
-            return None
-        seen = self._charge()
-        return Progress(self.id, seen.charge_nano, seen.cost_nano)
+        return receipt.progress(self._facts())
 
     @property
     def clamped(self) -> bool:

@@ -12,7 +12,8 @@ import msgspec
 
 from .canon import Fault, Request, Usage
 from .dialects import Bill, Meter
-from .ledger.entries import Generation, PlatformCost, Settle, Void
+from .ledger.entries import Delivered, Generation, PlatformCost, Settle, Void
+from .ledger.entries import Progress as Entry
 from .money import PICO_PER_NANO, Cost, charge_nano, cost, utc
 from .routing.entries import Attempt, Plan
 
@@ -152,6 +153,28 @@ def close(facts: Facts) -> Settle | Void:
 
 def _owed(attempt: Attempt, nano: int) -> tuple[PlatformCost, ...]:
     return (PlatformCost(attempt.provider.id, nano),) if nano else ()
+
+
+def progress(facts: Facts) -> Entry | None:
+    """What a crash right now should settle this call at, and call it; None before the first
+    content, and once the end is known."""
+    attempt, paid = facts.attempt, seen(facts) if facts.progress == "spoke" else None
+    if attempt is None or paid is None:
+        return None
+    usage = paid.usage
+    of = Delivered(
+        model=attempt.model.id,
+        provider=attempt.provider.id,
+        provider_name=attempt.provider.name,
+        endpoint=attempt.endpoint.key,
+        price_version=attempt.endpoint.price_version,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        cached_tokens=usage.cached_tokens,
+        streamed=facts.request.stream,
+    )
+    return Entry(facts.id, paid.charge_nano, paid.cost_nano, of)
 
 
 def seen(facts: Facts) -> Charge | None:
