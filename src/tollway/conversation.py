@@ -186,13 +186,11 @@ class Conversation(msgspec.Struct, frozen=True):
 
 def split_system(turns: tuple[Turn, ...]) -> tuple[tuple[Text, ...], tuple[Turn, ...]]:
     """The text of the leading system turns, and everything after them."""
-    for n, turn in enumerate(turns):
-        if turn.role != "system":
-            break
-    else:
-        n = len(turns)
-    system = tuple(part for turn in turns[:n] for part in turn.parts if isinstance(part, Text))
-    return system, turns[n:]
+    leading = 0
+    while leading < len(turns) and turns[leading].role == "system":
+        leading += 1
+    system = [part for turn in turns[:leading] for part in turn.parts if isinstance(part, Text)]
+    return tuple(system), turns[leading:]
 
 
 def alternating(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:

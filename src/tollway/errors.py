@@ -224,20 +224,46 @@ def credit_in_flight(available_usd: str) -> CallerError:
 
 
 def key_limit_reached(
-    limit_usd: float, spend_usd: float, reset: str | None, resets_at: str | None
+    needed_usd: str,
+    available_usd: str,
+    limit_usd: float,
+    spend_usd: float,
+    reset: str | None,
+    resets_at: str | None,
+    *,
+    in_flight: bool,
 ) -> CallerError:
+    """The limit of a key stands in the way: used up, held by requests that still run
+    (`in_flight`), or simply smaller than what this request may cost."""
+    limit = f"{reset + ' ' if reset else ''}limit of {limit_usd:g} USD"
+    if in_flight:
+        message = f"Requests still running hold the rest of this API key's {limit}."
+        remedy = "Wait for running requests to finish, or raise the key's limit."
+    elif spend_usd >= limit_usd:
+        message = f"This API key has used its {limit}."
+        remedy = "Raise the key's limit, or wait for its reset."
+    else:
+        message = (
+            f"This request may cost up to {needed_usd} USD, and {available_usd} USD are left of "
+            f"this API key's {limit}."
+        )
+        remedy = "Lower max_tokens, raise the key's limit, or wait for its reset."
+    metadata = {
+        "limit_source": "openrouter_key_limit",
+        "scope": "key_limit",
+        "limit_usd": limit_usd,
+        "spend_usd": spend_usd,
+        "resets_at": resets_at,
+        "remedy_hint": remedy,
+    }
+    if in_flight:
+        metadata["reason"] = "in_flight_budget_exhausted"
     return CallerError(
-        f"This API key has used its {reset + ' ' if reset else ''}limit of {limit_usd:g} USD.",
+        message,
         status=403,
         error_type="permission_denied",
-        metadata={
-            "limit_source": "openrouter_key_limit",
-            "scope": "key_limit",
-            "limit_usd": limit_usd,
-            "spend_usd": spend_usd,
-            "resets_at": resets_at,
-            "remedy_hint": "Raise the key's limit, or wait for its reset.",
-        },
+        metadata=metadata,
+        retry_after_s=1 if in_flight else None,
     )
 
 

@@ -27,7 +27,7 @@ from .ledger.windows import resets_at_ms
 from .money import usd_from_nano, usd_text_nano, utc
 from .routing.entries import Attempt, Plan
 from .routing.health import Outcome
-from .routing.plan import after, refusal
+from .routing.plan import following, refusal
 from .upstream import Answer, AttemptFailed
 
 Write = Callable[[bytes], Awaitable[None]]
@@ -133,16 +133,33 @@ class Call:
                 return await self._listen(attempt)
             except AttemptFailed as failed:
                 await self._failed(attempt, failed.fault)
-                index = after(self.plan, index, failed.fault)
-                if self.client_left:
-                    break  # an answer that was read on for its usage is not bought again
-                if index is not None and not self.gateway.may_retry(
-                    self.plan.attempts[index], self._remaining_s()
-                ):
-                    break
+                index = await self._next(index, failed.fault)
         raise errors.all_attempts_failed(
             self.plan.requested, [(a.provider.name, fault) for a, fault in self.faults]
         )
+
+    async def _next(self, index: int, fault: Fault) -> int | None:
+        """The attempt that follows a failed one, after the pause before it; None = give up."""
+        if self.client_left:
+            return None  # an answer that was read on for its usage is not bought again
+        failed = self.plan.attempts[index].model.id
+        chosen = following(
+            self.plan,
+            index,
+            fault,
+            tried=sum(attempt.model.id == failed for attempt, _ in self.faults),
+            most=self.caller.policy.attempts_per_model,
+            random=self.gateway.random,
+        )
+        if chosen is None:
+            return None
+        following_index, wait_s = chosen
+        attempt = self.plan.attempts[following_index]
+        if not self.gateway.may_retry(attempt, self._remaining_s() - wait_s):
+            return None
+        if wait_s:
+            await asyncio.sleep(wait_s)
+        return following_index
 
     async def _listen(self, attempt: Attempt) -> bytes:
         """Call one endpoint and wait for its first content. Raises AttemptFailed."""
@@ -231,10 +248,7 @@ class Call:
 
     def progress(self) -> Progress | None:
         """What a crash right now should settle at; None before the first content."""
-        if self.progress_made != "spoke":
-            return None
-        seen = self._charge()
-        return Progress(self.id, seen.charge_nano, seen.cost_nano)
+        return receipt.progress(self._facts())
 
     @property
     def clamped(self) -> bool:
@@ -323,22 +337,24 @@ def serve(
 
 def _refused(plan: Plan, caller: Caller, refused: Refused, now_ms: int) -> errors.CallerError:
     """The ledger's refusal in the caller's words."""
+    needed, available = usd_text_nano(plan.least_nano), usd_text_nano(refused.available_nano)
     if refused.by == "key_limit":
         ends_ms = resets_at_ms(refused.reset, now_ms)
         return errors.key_limit_reached(
+            needed,
+            available,
             usd_from_nano(refused.limit_nano or 0),
             usd_from_nano(refused.spent_nano),
             refused.reset,
             None if ends_ms is None else utc(ends_ms / 1000).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            in_flight=refused.in_flight,
         )
     if refused.in_flight:
-        return errors.credit_in_flight(usd_text_nano(refused.available_nano))
+        return errors.credit_in_flight(available)
     affordable = min(
         a.output_tokens_for(refused.available_nano, caller.policy.margin_ppm) for a in plan.attempts
     )
-    return errors.not_enough_credit(
-        usd_text_nano(plan.least_nano), usd_text_nano(refused.available_nano), affordable
-    )
+    return errors.not_enough_credit(needed, available, affordable)
 
 
 async def _all(answer: Answer, limit: int) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,10 @@ import msgspec
 
 from . import errors
 from .accounts.keyring import KeyRing
-from .canon import Fault, Request
+from .canon import Fault, Request, Usage
 from .catalogue.entries import Catalogue, Provider
 from .dialects import Outbound, conversation, fetched
-from .ledger.entries import Ended, Settle, Void
+from .ledger.entries import Ended, Generation, Settle, Void
 from .ledger.rules import UnknownHold
 from .ledger.sqlite import Ledger
 from .metrics import Metrics
@@ -218,18 +219,27 @@ class Gateway:
         """Hand the end of a hold to the ledger: queued when this returns, and repeated there
         until it is on the disk. Nobody waits for it."""
         if isinstance(command, Void):
-            self.ledger.void(command).add_done_callback(self._ended)
+            ended = self.ledger.void(command)
         else:
-            self.ledger.settle(command).add_done_callback(self._ended)
+            ended = self.ledger.settle(command)
+        ended.add_done_callback(partial(self._ended, command))
 
-    def _ended(self, done: asyncio.Future[Ended]) -> None:
+    def _ended(self, command: Settle | Void, done: asyncio.Future[Ended]) -> None:
+        """Count what the books now hold, and nothing else: whole answers and cancelled ones."""
         if done.cancelled():
             return
         if error := done.exception():
             if not isinstance(error, UnknownHold):  # a hold that was refused has nothing to end
                 log.error("the end of a hold was refused, recovery will end it: %r", error)
-        elif lost_nano := done.result().lost_nano:
-            self.metrics.platform_loss(lost_nano)
+            return
+        ended = done.result()
+        if not ended.applied:  # an earlier end counted
+            return
+        if ended.lost_nano:
+            self.metrics.platform_loss(ended.lost_nano)
+        if isinstance(command, Settle) and command.generation is not None:
+            made = command.generation
+            self.metrics.usage(made.model, command.provider, _usage(made), made.charge_nano)
 
     def note(self, attempt: Attempt, outcome: Outcome) -> None:
         """How an attempt ended, for health and metrics."""
@@ -238,15 +248,18 @@ class Gateway:
         self.metrics.attempt(attempt.provider.id, kind)
 
     def report(self, call: Call, now_s: float) -> None:
-        """How a call ended, for metrics."""
-        attempt, paid = call.attempt, call.charge
+        """How an entered call ended, for metrics. What it cost is counted when it is settled."""
+        attempt = call.attempt
         model = attempt.model.id if attempt else call.plan.requested[0]
         provider = attempt.provider.id if attempt else ""
-        if paid is not None:
-            self.metrics.usage(model, provider, paid.usage, paid.charge_nano)
         if call.first_s is not None:
             self.metrics.first_token(model, provider, call.first_s - call.started_s)
-        status = 200 if paid is not None else 499 if call.client_left else 502
+        if call.charge is not None:
+            status = 200
+        elif call.client_left:
+            status = 499
+        else:
+            status = call.faults[-1][1].status if call.faults else 502
         self.metrics.request(model, provider, status)
 
     def drain(self, task: asyncio.Task[Any]) -> bool:
@@ -287,3 +300,12 @@ class Gateway:
         if not self.keys.loaded:
             found.append("no keys have been read yet")
         return found
+
+
+def _usage(made: Generation) -> Usage:
+    return Usage(
+        prompt_tokens=made.prompt_tokens,
+        completion_tokens=made.completion_tokens,
+        cached_tokens=made.cached_tokens,
+        reasoning_tokens=made.reasoning_tokens,
+    )

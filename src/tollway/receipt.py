@@ -12,7 +12,8 @@ import msgspec
 
 from .canon import Fault, Request, Usage
 from .dialects import Bill, Meter
-from .ledger.entries import Generation, PlatformCost, Settle, Void
+from .ledger.entries import Delivered, Generation, PlatformCost, Settle, Void
+from .ledger.entries import Progress as Entry
 from .money import PICO_PER_NANO, Cost, charge_nano, cost, utc
 from .routing.entries import Attempt, Plan
 
@@ -31,6 +32,9 @@ PROMPT_SLACK_TOKENS = 16_384
 """What a provider may add to a prompt (its own system prompt, tool templates) and bill. Beyond a
 token per byte of the caller's text and this, a reported figure is not believed."""
 
+WINDOW_TOKENS = 2_000_000
+"""Taken for the context window of a model whose window nobody knows: the largest on the market."""
+
 OUTPUT_SLACK, OUTPUT_SLACK_TOKENS = 2, 1_024
 """Some providers do not count reasoning in the limit they were sent. Beyond twice the limit a
 reported figure is not believed."""
@@ -45,6 +49,9 @@ class Charge(msgspec.Struct, frozen=True):
     """To the customer, margin included."""
     cost_nano: int
     """To the provider, at its own price."""
+    unbelieved_nano: int = 0
+    """What the provider reported beyond any honest count, at its price: the customer does not pay
+    it, the books show that we may have to."""
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -127,6 +134,7 @@ def close(facts: Facts) -> Settle | Void:
                 provider=facts.attempt.provider.id,
                 at_ms=facts.ended_ms,
                 generation=_generation(facts, ending, paid),
+                platform_costs=_owed(facts.attempt, paid.unbelieved_nano),
             )
         case "broken" if paid is not None and facts.attempt is not None:
             return Void(
@@ -134,9 +142,7 @@ def close(facts: Facts) -> Settle | Void:
                 reason="provider_broke_off",
                 at_ms=facts.ended_ms,
                 generation=_generation(facts, ending, None),
-                platform_costs=(PlatformCost(facts.attempt.provider.id, paid.cost_nano),)
-                if paid.cost_nano
-                else (),
+                platform_costs=_owed(facts.attempt, paid.cost_nano + paid.unbelieved_nano),
             )
         case _:
             return Void(
@@ -147,17 +153,62 @@ def close(facts: Facts) -> Settle | Void:
             )
 
 
+def _owed(attempt: Attempt, nano: int) -> tuple[PlatformCost, ...]:
+    return (PlatformCost(attempt.provider.id, nano),) if nano else ()
+
+
+def progress(facts: Facts) -> Entry | None:
+    """What a crash right now should settle this call at, and call it; None before the first
+    content, and once the end is known."""
+    attempt, paid = facts.attempt, seen(facts) if facts.progress == "spoke" else None
+    if attempt is None or paid is None:
+        return None
+    usage = paid.usage
+    of = Delivered(
+        model=attempt.model.id,
+        provider=attempt.provider.id,
+        provider_name=attempt.provider.name,
+        endpoint=attempt.endpoint.key,
+        price_version=attempt.endpoint.price_version,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        cached_tokens=usage.cached_tokens,
+        streamed=facts.request.stream,
+    )
+    return Entry(facts.id, paid.charge_nano, paid.cost_nano, of)
+
+
 def seen(facts: Facts) -> Charge | None:
     """What passed, priced. None when nothing was being listened to."""
     if facts.attempt is None:
         return None
-    request = facts.request
-    usage = (facts.meter or Meter()).usage_or_estimate(request.prompt_tokens_likely)
-    most_in = request.prompt_bytes + 2 * request.media_tokens + PROMPT_SLACK_TOKENS
+    request, meter = facts.request, facts.meter or Meter()
+    said = meter.usage_or_estimate(request.prompt_tokens_likely)
+    if request.images:
+        said = msgspec.structs.replace(said, images=request.images)
+    believed = said.within(
+        _prompt_most(facts.attempt, request), _output_most(facts), request.search_units
+    )
+    paid = charge(facts.attempt, believed, facts.started_ms, facts.margin_ppm)
+    if believed is said:
+        return paid
+    whole = charge(facts.attempt, said, facts.started_ms, 0)
+    return msgspec.structs.replace(paid, unbelieved_nano=max(0, whole.cost_nano - paid.cost_nano))
+
+
+def _prompt_most(attempt: Attempt, request: Request) -> int:
+    """Media that is fetched by the provider can be of any length: the model's window bounds it."""
+    counted = request.prompt_bytes + 2 * request.media_tokens + PROMPT_SLACK_TOKENS
+    if not request.media_tokens:
+        return counted
+    window = attempt.endpoint.context_length or attempt.model.context_length or WINDOW_TOKENS
+    return max(counted, window)
+
+
+def _output_most(facts: Facts) -> int:
     limit = facts.output_tokens_max or 0
-    most_out = OUTPUT_SLACK * limit * request.choices + OUTPUT_SLACK_TOKENS
-    usage = usage.within(most_in, most_out, request.search_units)
-    return charge(facts.attempt, usage, facts.started_ms, facts.margin_ppm)
+    return OUTPUT_SLACK * limit * facts.request.choices + OUTPUT_SLACK_TOKENS
 
 
 _STANDING = frozenset({"not_live", "disabled", "dialect", "model_type", "service_tier"})

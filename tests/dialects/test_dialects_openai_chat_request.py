@@ -273,12 +273,21 @@ def test_a_small_request_becomes_what_routing_and_money_read() -> None:
     assert request.modalities == {"text"}
     assert request.output_tokens_max == 100
     assert request.choices == 1
-    assert request.prompt_bytes == len(json.dumps(HELLO))
+    sent = {"messages": HELLO, "t": 0.5, "s": True, "m": 100, "u": "u1", "extra": {"x": 1}}
+    assert request.prompt_bytes == sum(len(json.dumps(value)) for value in sent.values())
     assert (request.media_tokens, request.images, request.cache_marked) == (0, 0, False)
     assert request.preferences == NO_PREFERENCES
     assert (request.session_id, request.user) == (None, "u1")
     assert bytes(request.fields["extra"]) == b'{"x": 1}'
     assert request.traits == frozenset()
+
+
+def test_whatever_a_provider_may_put_before_its_model_is_held_for() -> None:
+    bare, long = parse().prompt_bytes, "x" * 100_000
+    for field in ({"documents": [long]}, {"prediction": {"type": "content", "content": long}}):
+        assert parse(**field).prompt_bytes > bare + 100_000
+    options = {"options": {"acme": {"chat_template": long}}}
+    assert parse(provider=options).prompt_bytes > bare + 100_000
 
 
 def test_models_come_in_order_and_once() -> None:

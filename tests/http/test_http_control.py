@@ -2,6 +2,7 @@ import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from support.asgi import Client, Reply
@@ -69,15 +70,61 @@ async def test_authorisation_of_inference_refuses_a_management_key(home: House) 
     assert await control.authorise(home.gateway, Auth.MANAGEMENT, scope) == record
 
 
+def _asking(host: str) -> dict[str, str]:
+    return {"host": host}
+
+
 async def test_metrics_are_open_to_the_machine_itself_but_not_through_a_proxy(home: House) -> None:
+    here = _asking("127.0.0.1:8787")
     for peer in ("127.0.0.1", "::1"):
         local = Client(home.app, peer=peer)
-        assert (await local("GET", "/metrics")).status == 200
-        assert (await local("GET", "/metrics", key=home.first_key)).status == 403
-        for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
-            assert (await local("GET", "/metrics", headers={name: "for=1.2.3.4"})).status == 401
-    assert (await home.client("GET", "/metrics")).status == 401
-    assert (await Client(home.app, peer="")("GET", "/metrics")).status == 401
+        assert (await local("GET", "/metrics", headers=here)).status == 200
+        with_key = await local("GET", "/metrics", key=home.first_key, headers=here)
+        assert with_key.status == 403
+        for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "Origin"):
+            sent = {**here, name: "for=1.2.3.4"}
+            assert (await local("GET", "/metrics", headers=sent)).status == 401
+    assert (await home.client("GET", "/metrics", headers=here)).status == 401
+    assert (await Client(home.app, peer="")("GET", "/metrics", headers=here)).status == 401
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *((host, 200) for host in ("127.0.0.1", "127.8.9.10:1", "[::1]:8787", "LocalHost:65535")),
+        *((host, 401) for host in ("evil.example", "evil.example:8787", "10.0.0.1", "", "[::1")),
+        *((host, 401) for host in ("localhost.evil.example", "127.0.0.1.evil.example:80")),
+        *((host, 401) for host in ("evil.example@127.0.0.1", "127.0.0.1:80:80", "localhost:")),
+    ],
+)
+async def test_metrics_without_a_key_must_be_asked_of_a_loopback_host(
+    home: House, host: str, status: int
+) -> None:
+    local = Client(home.app, peer="127.0.0.1")
+    assert (await local("GET", "/metrics", headers=_asking(host))).status == status
+
+
+async def test_metrics_of_a_public_server_always_need_a_key(home: House) -> None:
+    home.gateway.settings = msgspec.structs.replace(home.gateway.settings, public=True)
+    local = Client(home.app, peer="127.0.0.1")
+    assert (await local("GET", "/metrics", headers=_asking("localhost"))).status == 401
+    _, management = await home.key(management=True)
+    assert (await local("GET", "/metrics", key=management)).status == 200
+
+
+async def test_no_page_in_a_browser_may_read_what_is_for_operators(home: House) -> None:
+    _, management = await home.key(management=True)
+    asks = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
+    for prefix in ("", "/v1", "/api/v1"):
+        answers = [
+            await home.client("GET", f"{prefix}/metrics", key=management),
+            await home.client("GET", f"{prefix}/metrics"),
+            await home.client("POST", f"{prefix}/metrics"),
+            await home.client("OPTIONS", f"{prefix}/metrics", headers=asks),
+        ]
+        assert [answer.status for answer in answers] == [200, 401, 405, 204]
+        for answer in answers:
+            assert [name for name in answer.headers if name.startswith("access-control")] == []
 
 
 async def test_every_handler_has_a_row_and_every_row_a_handler() -> None:

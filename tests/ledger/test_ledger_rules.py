@@ -5,7 +5,7 @@ from ledger_support import KEY, WS, Books, at, generation, grant, hold, settle, 
 
 from tollway.ledger import rules
 from tollway.ledger.budgets import read_budget
-from tollway.ledger.entries import Ended, Held, PlatformCost, Progress, Refused, Transfer
+from tollway.ledger.entries import Delivered, Ended, Held, PlatformCost, Progress, Refused, Transfer
 from tollway.ledger.rules import Abandon
 
 INT64_MAX = 2**63 - 1
@@ -326,3 +326,14 @@ def test_progress_of_a_hold_that_is_over_or_unknown_is_ignored(books: Books) -> 
     books.apply(hold("a", 600), settle("a", 1))
     assert books.apply(Progress("a", 5, 5), Progress("x", 5, 5)) == [None, None]
     assert books.violations() == []
+
+
+def test_a_recovered_generation_says_who_delivered_what(books: Books) -> None:
+    of = Delivered("a/b", "acme", "Acme", "a/b@acme", "v1", 40, 7, 2, 10, True)
+    books.apply(hold("a", 600), Progress("a", 100, 80, of), Progress("a", 110, 90))
+    assert books.one(Abandon("a", "recovered", 5)) == "posted"
+    columns = "model, provider, endpoint, price_version, prompt_tokens, completion_tokens"
+    row = books.connection.execute(
+        f"SELECT {columns}, reasoning_tokens, cached_tokens, streamed, charge_nano FROM generation"  # noqa: S608
+    ).get
+    assert tuple(row) == ("a/b", "Acme", "a/b@acme", "v1", 40, 7, 2, 10, 1, 110)

@@ -330,7 +330,7 @@ async def test_a_client_that_leaves_is_settled_once_and_cut_off(
         stuck = [c for c in upstream.open if c.now is not None and not c.now.whole]
         assert not stuck, [json.loads(c.now.body)["messages"] for c in stuck if c.now]
         print(
-            f"{len(cases)} left ({'stream' if stream else 'whole'}, "
+            f"R9: {len(cases)} left ({'stream' if stream else 'whole'}, "
             f"{'stops' if cancels else 'bills'}): {dict(ends)}; settled p50 "
             f"{percentile(settled, 0.5):.3f} max {max(settled):.3f} s; provider closed max "
             f"{max(closed, default=0.0):.3f} s; leaked 0 (seed {SEED})"

@@ -256,7 +256,7 @@ async def test_before_the_first_token_no_caller_sees_a_fault() -> None:
             spent = books.charged_nano
             tried = Counter(json.loads(seen.body)["messages"][0]["content"] for seen in bad.seen)
             print(
-                f"{len(kinds)} requests, {len(set(kinds))} faults, {RATE}/s: {len(raised)} broken, "
+                f"R10: {len(kinds)} requests, {len(set(kinds))} faults, {RATE}/s: {len(raised)} broken, "
                 f"{sum(wrong.values())} wrong; each faulty way tried ≥ {min(tried.values())} times"
             )
             assert not raised, (SEED, raised[:3])
@@ -285,7 +285,7 @@ async def test_after_the_first_token_there_is_one_error_and_no_charge() -> None:
             raised = await at_rate(RATE, len(kinds), one)
             await until_idle(server, books)
             print(
-                f"{len(kinds)} streams died in {len(AFTER)} ways at {RATE}/s: {len(raised)} without "
+                f"R10: {len(kinds)} streams died in {len(AFTER)} ways at {RATE}/s: {len(raised)} without "
                 f"a clean end, {len(good.seen)} calls to the second provider, charged "
                 f"{before - books.wallet_nano} nano-USD; words delivered p50 "
                 f"{percentile([float(len(e.text.split())) for _, e in ends], 0.5):.0f} of {SENT}"
@@ -328,5 +328,5 @@ async def test_a_dead_provider_is_tried_less_when_nobody_asks_for_it_first() -> 
 
             raised = await at_rate(RATE, count, one)
             assert not raised, raised[:3]
-            print(f"{count} requests: {len(bad.seen)} went to the dead provider first")
+            print(f"R10: {count} requests, {len(bad.seen)} of them went to the dead provider first")
             assert len(bad.seen) <= 20

@@ -257,12 +257,12 @@ async def test_good_clients_hardly_notice_the_bad_ones() -> None:
             )
             after = await good_traffic(server, 1)
             print(
-                f"good p99 {percentile(baseline, 0.99) * 1e3:.1f} ms alone, "
+                f"R19: good p99 {percentile(baseline, 0.99) * 1e3:.1f} ms alone, "
                 f"{percentile(under, 0.99) * 1e3:.1f} ms under attack (p50 "
                 f"{percentile(baseline, 0.5) * 1e3:.1f} → {percentile(under, 0.5) * 1e3:.1f}), "
                 f"{percentile(after, 0.99) * 1e3:.1f} ms after; {len(under)} of {len(under)} good; RSS "
                 f"{before:.0f} MiB + {peak - before:.0f}; sockets back after {closed_s:.1f} s\n"
-                f"answers: {json.dumps(dict(sorted(answers.items())))}"
+                f"R19 answers: {json.dumps(dict(sorted(answers.items())))}"
             )
             assert not failed, failed[:3]
             assert peak - before < GROWTH_MAX_MIB

@@ -150,7 +150,7 @@ async def test_a_hundred_kills_lose_nothing_that_was_acknowledged() -> None:
                 books.rows("SELECT state || ' ' || reason, count(*) FROM hold GROUP BY 1")
             )
             print(
-                f"{lives} kills under {CLIENTS} clients in {time.monotonic() - began:.0f} s: "
+                f"R5: {lives} kills under {CLIENTS} clients in {time.monotonic() - began:.0f} s: "
                 f"{requests} requests, {acknowledged} acknowledged charges, 0 lost; open at the kill "
                 f"p50 {percentile([float(n) for n in open_at_kill], 0.5):.0f} max "
                 f"{max(open_at_kill)}; ready p50 {percentile(ready, 0.5):.2f} max {max(ready):.2f} s; "

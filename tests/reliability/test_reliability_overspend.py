@@ -118,7 +118,7 @@ async def test_a_thousand_at_once_with_money_for_fifty(bound: str, refusal: int)
             await until_idle(server, books)
             spent = before - books.wallet_nano
             print(
-                f"{bound}: {ASKED} asked, {dict(statuses)}, spent {spent:,} of {money:,} nano-USD; "
+                f"R2 {bound}: {ASKED} asked, {dict(statuses)}, spent {spent:,} of {money:,} nano-USD; "
                 f"refused within p50 {percentile(took, 0.5):.2f} s, max {max(took):.2f} s"
             )
             assert statuses == {200: PAID, refusal: ASKED - PAID}, SEED

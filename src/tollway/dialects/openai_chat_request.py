@@ -59,10 +59,6 @@ def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") 
     if chat.tools:
         _look_at_tools(chat.tools, seen)
     _check(chat)
-    raw_bytes = len(fields["messages"])
-    for name in ("tools", "response_format"):
-        if name in fields:
-            raw_bytes += len(fields[name])
     return ChatRequest(
         dialect="openai_chat",
         models=models_of(chat),
@@ -72,7 +68,7 @@ def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") 
         modalities=frozenset(seen.modalities) if seen.modalities else _TEXT_ONLY,
         output_tokens_max=output_limit(chat),
         choices=chat.n or 1,
-        prompt_bytes=max(0, raw_bytes - seen.inline_bytes),
+        prompt_bytes=max(0, text_bytes(fields) - seen.inline_bytes),
         media_tokens=seen.media_tokens,
         images=seen.images,
         cache_marked="cache_control" in seen.traits
@@ -83,6 +79,16 @@ def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") 
         user=chat.user,
         traits=frozenset(seen.traits) if seen.traits else _NO_TRAITS,
     )
+
+
+def text_bytes(fields: Mapping[str, msgspec.Raw]) -> int:
+    """Bytes a provider may put before its model. Not the messages alone: hosts have fields of
+    their own that end up in the prompt (documents, predictions, templates), and all but the names
+    of models are sent to them."""
+    return sum(len(raw) for name, raw in fields.items() if name not in _NO_TEXT)
+
+
+_NO_TEXT = frozenset({"model", "models"})
 
 
 def models_of(request: schema.Common) -> tuple[str, ...]:

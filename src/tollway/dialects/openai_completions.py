@@ -26,6 +26,7 @@ from .openai_chat_request import (
     models_of,
     output_limit,
     params_of,
+    text_bytes,
 )
 from .openai_usage import render_usage
 from .preferences import preferences
@@ -61,7 +62,7 @@ def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") 
         params=frozenset(params_of(fields)),
         output_tokens_max=output_limit(asked),
         choices=asked.n or 1,
-        prompt_bytes=len(fields["messages"]),
+        prompt_bytes=text_bytes(fields),
         preferences=preferences(asked.provider),
         session_id=asked.session_id or headers.get("x-session-id", "")[:256] or None,
         user=asked.user,

@@ -9,6 +9,7 @@ handler without a row, stops the start.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any
@@ -21,6 +22,7 @@ from starlette.routing import Router
 from .. import errors
 from ..accounts.keys import KeyRecord
 from ..gateway import Gateway
+from ..settings import is_loopback
 from . import account_pages, book_pages, catalogue_pages, service_pages
 from .replies import App, Edge, Receive, Scope, Send
 from .routes import ROUTES, Auth, Route
@@ -41,10 +43,13 @@ def control_app(gateway: Gateway, routes: Iterable[Route] = ROUTES) -> App:
     """The ASGI app of every `control` route, under all its prefixes, and of every path that does
     not exist. Raises KeyError for a route without a handler."""
     by_path: dict[str, dict[str, App | None]] = {}
+    private: set[str] = set()
     for route in routes:
         page = None
         if route.door == "control":
             page = _Page(gateway, route, HANDLERS[route.operation])
+        if route.auth is Auth.OPERATOR:
+            private.update(route.paths)
         for path in route.paths:
             by_path.setdefault(path.replace("{slug}", "{slug:path}"), {})[route.method] = page
     router = Router(
@@ -52,7 +57,7 @@ def control_app(gateway: Gateway, routes: Iterable[Route] = ROUTES) -> App:
         redirect_slashes=False,  # Starlette builds that redirect from the Host header
         default=_no_route,
     )
-    return Edge(router)
+    return Edge(router, private)
 
 
 async def authorise(gateway: Gateway, auth: Auth, scope: Scope) -> KeyRecord | None:
@@ -66,7 +71,8 @@ async def authorise(gateway: Gateway, auth: Auth, scope: Scope) -> KeyRecord | N
             return await gateway.keys.authenticate(authorization, x_api_key)
         except errors.TollwayError:
             return None  # public answers do not depend on a key
-    if auth is Auth.OPERATOR and authorization is None and x_api_key is None and _is_local(scope):
+    keyless = authorization is None and x_api_key is None
+    if auth is Auth.OPERATOR and keyless and not gateway.settings.public and _is_local(scope):
         return None
     caller = await gateway.keys.authenticate(authorization, x_api_key)
     if auth is Auth.KEY and caller.management:
@@ -77,13 +83,21 @@ async def authorise(gateway: Gateway, auth: Auth, scope: Scope) -> KeyRecord | N
 
 
 _KEYS = frozenset({b"authorization", b"x-api-key"})
-_FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via"})
+_ELSEWHERE = frozenset({b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via", b"origin"})
+"""Headers that say a request comes from elsewhere: through a proxy, or from a page in a browser."""
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(:[0-9]{1,5})?")
 
 
 def _is_local(scope: Scope) -> bool:
-    """The peer is this machine and no proxy says that it speaks for another."""
+    """The peer is this machine, it asks for this machine, and no header says that it speaks for
+    another. A browser on this machine is a loopback peer too, and may be led here under any name
+    that resolves to it: the name in Host is then not a loopback one."""
     client = scope.get("client")
-    if client is None or any(name in _FORWARDED for name, _ in scope["headers"]):
+    if client is None or any(name in _ELSEWHERE for name, _ in scope["headers"]):
+        return False
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    named = _HOST.fullmatch(hosts[0].decode("latin-1").lower()) if len(hosts) == 1 else None
+    if named is None or not is_loopback(named[1]):
         return False
     try:
         return ip_address(client[0]).is_loopback

@@ -43,11 +43,22 @@ _NOTED = {
 class Reply:
     """The answer to one request as it goes out. Knows when it last wrote and whether it waits."""
 
-    __slots__ = ("_beat", "_send", "call", "ended", "head_sent", "silent_since", "streamed")
+    __slots__ = (
+        "_beat",
+        "_send",
+        "call",
+        "ended",
+        "entered",
+        "head_sent",
+        "silent_since",
+        "streamed",
+    )
 
     def __init__(self, send: Any) -> None:
         self._send = send
         self.call: Call | None = None
+        self.entered = False
+        """The call holds money: it is counted when it ends."""
         self.streamed = False
         self.head_sent = False
         self.ended = False
@@ -132,6 +143,8 @@ class Inference:
         except ClientGone:
             return
         except errors.TollwayError as error:
+            if not reply.entered:
+                self._count_refusal(reply.call, error)
             await reply.fail(error, spoken.render_error)
         except asyncio.CancelledError:
             if reply.call is not None and reply.call.client_left:
@@ -155,6 +168,7 @@ class Inference:
         try:
             with _Watch(call, scope, receive):
                 async with call:
+                    reply.entered = True
                     if request.stream:
                         reply.silent_since = call.started_s
                         self.replies.add(reply)
@@ -174,6 +188,12 @@ class Inference:
         if key.management:
             raise errors.inference_refused()
         return Caller(key.workspace_id, key.hash, self.gateway.policy)
+
+    def _count_refusal(self, call: Call | None, error: errors.TollwayError) -> None:
+        """A request that was answered before it held anything. What it asked for is known from
+        when its body has been read and its model found."""
+        model = call.plan.requested[0] if call is not None else ""
+        self.gateway.metrics.request(model, "", error.status)
 
     async def heartbeats(self) -> None:
         """Beat for every open stream once a second; runs as long as the server."""

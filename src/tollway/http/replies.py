@@ -2,15 +2,15 @@
 
 Not here: what the answers say. Rules. Every error is JSON with the headers it needs; an unexpected
 one is masked, and recorded without what the caller sent. Browsers may call from any origin but
-never with cookies, because there are none: CORS is `*` without credentials. The Host header is
-never read.
+never with cookies, because there are none: CORS is `*` without credentials. What is private to the
+operator has no CORS headers at all. No answer is made from the Host header.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Container, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,7 +39,7 @@ CORS_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"access-control-allow-origin", b"*"),
     (b"access-control-expose-headers", EXPOSED_HEADERS.encode()),
 )
-"""On every answer, errors included: without them a browser hides even the error."""
+"""On every public answer, errors included: without them a browser hides even the error."""
 
 PREFLIGHT_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"access-control-allow-origin", b"*"),
@@ -92,13 +92,16 @@ async def send_preflight(send: Send) -> None:
 
 class Edge:
     """The outermost layer of the control side: preflight, CORS headers, HEAD without a body, and
-    every exception turned into the error it is. Pure ASGI."""
+    every exception turned into the error it is. Pure ASGI. Answers of the paths in `private`
+    carry no CORS headers: no page in a browser may read them."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, private: Container[str] = ()) -> None:
         self._app = app
+        self._private = private
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if is_preflight(scope):
+        public = scope["path"] not in self._private
+        if public and is_preflight(scope):
             await send_preflight(send)
             return
         started = False
@@ -108,7 +111,8 @@ class Edge:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message["headers"], *CORS_HEADERS]
+                if public:
+                    message["headers"] = [*message["headers"], *CORS_HEADERS]
             elif head:
                 message = {"type": "http.response.body", "body": b""}
             await send(message)

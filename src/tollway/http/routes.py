@@ -27,8 +27,9 @@ class Auth(Enum):
     ANY_KEY = "any key"
     """Either kind."""
     OPERATOR = "operator"
-    """A management key, or anyone on the machine itself (a loopback peer that no proxy speaks
-    for): figures about the business, and scrapers that should need no key at home."""
+    """A management key, or anyone on the machine itself (a loopback peer that asks for a loopback
+    host, without Origin or a proxy's header, at a server that is not public): figures about the
+    business, and scrapers that should need no key at home. Pages in a browser are kept out."""
 
 
 Door = Literal["control", "inference"]

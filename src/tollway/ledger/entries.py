@@ -110,12 +110,29 @@ class Void(msgspec.Struct, frozen=True):
     platform_costs: tuple[PlatformCost, ...] = ()
 
 
+class Delivered(msgspec.Struct, frozen=True, array_like=True):
+    """Who was delivering, and what: enough for the record of a generation that a crash ended."""
+
+    model: str
+    provider: str
+    """Its id, as in Settle."""
+    provider_name: str
+    endpoint: str
+    price_version: str
+    prompt_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    cached_tokens: int
+    streamed: bool
+
+
 class Progress(msgspec.Struct, frozen=True):
     """What has been delivered so far under a hold: what a crash would settle it at."""
 
     hold_id: str
     charge_nano: int
     cost_nano: int
+    of: Delivered | None = None
 
 
 class Transfer(msgspec.Struct, frozen=True):

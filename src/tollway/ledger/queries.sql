@@ -12,7 +12,8 @@ WITH
 SELECT
   (SELECT json_group_array(json_array(
       id, workspace, key_id, provider, amount_nano, at_ms, day, deadline_ms, epoch, state,
-      progress_charge_nano, progress_cost_nano, charged_nano, lost_nano, ended_ms, reason))
+      progress_charge_nano, progress_cost_nano, charged_nano, lost_nano, ended_ms, reason,
+      json(progress_of)))
     FROM found),
   (SELECT json_group_array(json_array(workspace, kind, posted, held))
     FROM account WHERE workspace IN spaces),
@@ -28,15 +29,18 @@ SELECT
 -- New holds, and the new state of old ones.
 INSERT INTO hold (
   id, workspace, key_id, provider, amount_nano, at_ms, day, deadline_ms, epoch, state,
-  progress_charge_nano, progress_cost_nano, charged_nano, lost_nano, ended_ms, reason)
+  progress_charge_nano, progress_cost_nano, charged_nano, lost_nano, ended_ms, reason,
+  progress_of)
 SELECT
   value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7,
-  value->>8, value->>9, value->>10, value->>11, value->>12, value->>13, value->>14, value->>15
+  value->>8, value->>9, value->>10, value->>11, value->>12, value->>13, value->>14, value->>15,
+  value->>16
 FROM jsonb_each(?) WHERE true
 ON CONFLICT (id) DO UPDATE SET
   state = excluded.state,
   progress_charge_nano = excluded.progress_charge_nano,
   progress_cost_nano = excluded.progress_cost_nano,
+  progress_of = excluded.progress_of,
   charged_nano = excluded.charged_nano,
   lost_nano = excluded.lost_nano,
   ended_ms = excluded.ended_ms,

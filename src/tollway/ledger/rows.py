@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from .entries import Reset
+from .entries import Delivered, Reset
 
 WALLET = "wallet"
 PROMO = "promo"
@@ -86,6 +86,7 @@ class HoldRow(msgspec.Struct, array_like=True):
     lost_nano: int = 0
     ended_ms: int | None = None
     reason: str | None = None
+    progress_of: Delivered | None = None
 
 
 class TransferRow(msgspec.Struct, array_like=True):

@@ -19,6 +19,7 @@ from ..money import AMOUNT_MAX_NANO
 from .entries import (
     Answer,
     Command,
+    Delivered,
     Ended,
     Generation,
     Held,
@@ -261,7 +262,7 @@ def _abandon(desk: Desk, command: Abandon) -> State | None:
         reason=command.reason,
         charge=charge,
         cost=cost,
-        provider=hold.provider,
+        provider=hold.progress_of.provider if hold.progress_of else hold.provider,
         at_ms=command.at_ms,
         platform_costs=possible,
         generation=_bare(hold, "cancelled", charge, command.at_ms) if delivered else None,
@@ -387,6 +388,7 @@ def _progress(desk: Desk, command: Progress) -> None:
     _amounts(command.charge_nano, command.cost_nano)
     hold.progress_charge_nano = max(hold.progress_charge_nano or 0, command.charge_nano)
     hold.progress_cost_nano = max(hold.progress_cost_nano or 0, command.cost_nano)
+    hold.progress_of = command.of or hold.progress_of
     desk.changed_holds[hold.id] = hold
 
 
@@ -419,27 +421,29 @@ def _matches(made: Generation, hold: HoldRow, charge: int) -> None:
 def _bare(
     hold: HoldRow, status: Literal["completed", "cancelled"], charge: int, at_ms: int
 ) -> Generation:
-    """The record of a generation that nobody described: every posted hold has one."""
+    """The record of a generation that nobody described, from what was journalled about it: every
+    posted hold has one."""
+    of = hold.progress_of or Delivered("", "", hold.provider, "", "", 0, 0, 0, 0, False)
     return Generation(
         id=hold.id,
         at_ms=hold.at_ms,
         workspace=hold.workspace,
         key_id=hold.key_id,
-        model="",
-        provider=hold.provider,
-        endpoint="",
+        model=of.model,
+        provider=of.provider_name,
+        endpoint=of.endpoint,
         status=status,
         charge_nano=charge,
-        prompt_tokens=0,
-        completion_tokens=0,
-        reasoning_tokens=0,
-        cached_tokens=0,
+        prompt_tokens=of.prompt_tokens,
+        completion_tokens=of.completion_tokens,
+        reasoning_tokens=of.reasoning_tokens,
+        cached_tokens=of.cached_tokens,
         estimated=True,
-        streamed=False,
+        streamed=of.streamed,
         finish_reason=None,
         latency_ms=None,
         duration_ms=max(0, at_ms - hold.at_ms),
-        price_version="",
+        price_version=of.price_version,
         detail=b"{}",
     )
 

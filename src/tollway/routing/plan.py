@@ -12,6 +12,7 @@ from random import Random
 
 from ..canon import Fault, Request
 from ..money import charge_nano
+from .budget import backoff_s
 from .ceilings import attempt
 from .entries import Attempt, Drop, DropReason, Offer, Plan, Policy
 from .filters import Ask, Resolve, active, ask_of, explicit, named, tier_only
@@ -21,7 +22,7 @@ from .ranking import ranked
 from .refusal import refusal
 from .slugs import parse_slug, sort_of
 
-__all__ = ["after", "plan", "refusal"]
+__all__ = ["after", "following", "plan", "refusal"]
 
 
 def plan(
@@ -81,6 +82,27 @@ def after(plan: Plan, index: int, fault: Fault) -> int | None:
         if fault.retry == "larger" and _window(candidate) > _window(failed):
             return n
     return None
+
+
+def following(
+    plan: Plan, index: int, fault: Fault, *, tried: int, most: int, random: Random
+) -> tuple[int, float] | None:
+    """What to do after attempt `index` failed: the next attempt and the seconds to wait before it;
+    None = give up. Where something else is left it is tried at once. Where nothing is, the same
+    endpoint is called again after a pause, up to `most` calls of a model (`tried` were made); a
+    provider that asks for more patience than PATIENCE_S has its wish told to the caller instead.
+    """
+    onward = after(plan, index, fault)
+    if onward is not None:
+        return onward, 0.0
+    if fault.retry != "elsewhere" or tried >= most:
+        return None
+    wait_s = backoff_s(tried, random, fault.retry_after_s)
+    return (index, wait_s) if wait_s <= PATIENCE_S else None
+
+
+PATIENCE_S = 3.0
+"""A caller can wait better than we can: it knows what the answer is for."""
 
 
 # ---- what may serve ------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ CREATE TABLE hold (
   state TEXT NOT NULL CHECK (state IN ('open', 'posted', 'voided', 'expired')),
   progress_charge_nano INTEGER CHECK (progress_charge_nano >= 0),
   progress_cost_nano INTEGER CHECK (progress_cost_nano >= 0),
+  progress_of TEXT,  -- JSON of entries.Delivered
   charged_nano INTEGER NOT NULL CHECK (charged_nano >= 0),
   lost_nano INTEGER NOT NULL CHECK (lost_nano >= 0),
   ended_ms INTEGER,
