@@ -38,6 +38,7 @@ def test_what_changes_or_spends_is_never_open_to_anyone() -> None:
 def test_what_is_open_to_anyone_is_listed_here_too() -> None:
     assert {route.path for route in ROUTES if route.auth is Auth.NONE} == {
         "/",
+        "/api",
         "/endpoints/zdr",
         "/health/live",
         "/health/liveliness",

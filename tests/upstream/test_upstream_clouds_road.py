@@ -61,7 +61,11 @@ def bedrock(seen: Seen) -> Reply:
 
 
 def ask(server: Server, **fields: Any) -> tuple[int, bytes]:
-    said = {"model": "anthropic/claude-haiku-4.5", "messages": [{"role": "user", "content": "Hi"}], **fields}
+    said = {
+        "model": "anthropic/claude-haiku-4.5",
+        "messages": [{"role": "user", "content": "Hi"}],
+        **fields,
+    }
     headers = {"authorization": f"Bearer {server.key}", "content-type": "application/json"}
     url = f"{server.url}/chat/completions"
     asked = urllib.request.Request(url, json.dumps(said).encode(), headers)

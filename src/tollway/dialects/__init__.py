@@ -217,7 +217,6 @@ OUTBOUND: frozenset[str] = frozenset(
         "vertex_anthropic",
         "vertex_mistral",
         "vertex_openai",
-        "vertex_mistral",
         "cohere_v2",
         "mistral",
         "ollama",

@@ -19,8 +19,19 @@ from .routes import ROUTES
 
 log = logging.getLogger("tollway")
 
-DIALECTS = {"chat_completions": "openai_chat", "completions": "openai_completions"}
-"""Operation of an inference route to the dialect it speaks."""
+SPEAKS: dict[str, tuple[str, str]] = {
+    "chat_completions": ("openai_chat", "answer"),
+    "completions": ("openai_completions", "answer"),
+    "responses": ("openai_responses", "answer"),
+    "messages": ("anthropic_messages", "answer"),
+    "messages_count_tokens": ("anthropic_messages", "count"),
+    "generate_content": ("gemini", "answer"),
+    "stream_generate_content": ("gemini", "answer"),
+    "count_tokens": ("gemini", "count"),
+    "embeddings": ("openai_embeddings", "answer"),
+    "rerank": ("rerank", "answer"),
+}
+"""Operation of an inference route to the dialect it speaks and what it does."""
 
 
 class App:
@@ -38,22 +49,35 @@ class App:
         """Why the gateway did not open."""
         self._inference: Inference | None = None
         self._control: Any = None
+        rows = [route for route in ROUTES if route.door == "inference"]
         self._paths = {
-            path: DIALECTS[route.operation]
-            for route in ROUTES
-            if route.door == "inference"
-            for path in route.paths
+            path: SPEAKS[row.operation] for row in rows for path in row.paths if "{" not in path
         }
+        self._methods = {
+            path.rpartition(":")[2]: SPEAKS[row.operation]
+            for row in rows
+            for path in row.paths
+            if "{" in path
+        }
+        """Of routes that name the model in the path: what follows its last colon decides."""
+        self._model_paths = tuple({p[: p.index("{")] for r in rows for p in r.paths if "{" in p})
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            if scope["method"] == "POST" and (name := self._paths.get(scope["path"])):
+            if scope["method"] == "POST" and (spoken := self._spoken(scope["path"])):
                 assert self._inference is not None
-                await self._inference.serve(name, scope, receive, send)
+                await self._inference.serve(*spoken, scope, receive, send)
             else:
                 await self._control(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+
+    def _spoken(self, path: str) -> tuple[str, str] | None:
+        """The dialect and action of a path, None when it is not an inference route."""
+        found = self._paths.get(path)
+        if found is None and path.startswith(self._model_paths):
+            found = self._methods.get(path.rpartition(":")[2])
+        return found
 
     async def _lifespan(self, receive: Any, send: Any) -> None:
         await receive()

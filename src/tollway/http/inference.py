@@ -11,8 +11,10 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qs
 
 from .. import errors
+from ..canon import Request
 from ..dialects import dialect
 from ..flow import Call, serve
 from ..gateway import Caller, Gateway
@@ -21,14 +23,21 @@ from .replies import CORS_HEADERS, error_headers
 
 log = logging.getLogger("tollway")
 
-_JSON = (b"content-type", b"application/json")
-_SSE = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
+_HEARD = (
+    b"x-session-id",
+    b"anthropic-version",
+    b"anthropic-beta",
+    b"x-anthropic-beta",
 )
+"""Headers that dialects read."""
+
+_JSON = (b"content-type", b"application/json")
+_UNBUFFERED = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+_EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 COMMENT = b": OPENROUTER PROCESSING\n\n"
 """The keep-alive that existing clients know how to skip."""
+BLANK = b"\n"
+"""The same between the elements of a JSON array."""
 
 _NOTED = {
     b"http-referer": "http_referer",
@@ -45,7 +54,9 @@ class Reply:
 
     __slots__ = (
         "_beat",
+        "_keep_alive",
         "_send",
+        "_type",
         "call",
         "ended",
         "entered",
@@ -56,6 +67,8 @@ class Reply:
 
     def __init__(self, send: Any) -> None:
         self._send = send
+        self._type = _EVENTS
+        self._keep_alive = COMMENT
         self.call: Call | None = None
         self.entered = False
         """The call holds money: it is counted when it ends."""
@@ -64,6 +77,13 @@ class Reply:
         self.ended = False
         self.silent_since = 0.0
         self._beat: asyncio.Task[None] | None = None
+
+    def speak(self, spoken: Any, request: Request) -> None:
+        """Take the framing of streams from the dialect; server-sent events are the rule."""
+        self.streamed = request.stream
+        self._keep_alive = getattr(spoken, "KEEP_ALIVE", COMMENT)
+        if not getattr(request, "sse", True):
+            self._type, self._keep_alive = _JSON, BLANK
 
     async def whole(
         self, status: int, body: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()
@@ -84,7 +104,7 @@ class Reply:
         self.silent_since = call.gateway.clock()
         if not self.head_sent:
             self.head_sent = True
-            await self._start(200, (*_SSE, *_generation(call)))
+            await self._start(200, (self._type, *_UNBUFFERED, *_generation(call)))
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self) -> None:
@@ -116,7 +136,7 @@ class Reply:
 
     async def _comment(self) -> None:
         if not self.ended:
-            await self.write(COMMENT)
+            await self.write(self._keep_alive)
 
     async def _start(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
         await self._send(
@@ -132,14 +152,17 @@ class Inference:
         self.replies: set[Reply] = set()
         self._room = Room(gateway.settings.body_limit_bytes)
 
-    async def serve(self, name: str, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request of the dialect `name`. Never raises but for cancellation by the
-        server."""
+    async def serve(self, name: str, action: str, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request of the dialect `name`; `action` is `answer`, or `count` for a free
+        estimate of its tokens. Never raises but for cancellation by the server."""
         reply = Reply(send)
         headers: dict[bytes, bytes] = dict(scope["headers"])
         spoken = dialect(name)
         try:
-            await self._walk(spoken, reply, scope, receive, headers)
+            if action == "count":
+                await self._count(spoken, reply, scope, receive, headers)
+            else:
+                await self._walk(spoken, reply, scope, receive, headers)
         except ClientGone:
             return
         except errors.TollwayError as error:
@@ -158,12 +181,12 @@ class Inference:
         self, spoken: Any, reply: Reply, scope: Any, receive: Any, headers: dict[bytes, bytes]
     ) -> None:
         gateway = self.gateway
-        caller = await self._caller(headers)
+        caller = await self._caller(scope, headers)
         gateway.admit()
         body = await read_body(receive, headers, gateway.settings.body_limit_bytes, self._room)
-        request = spoken.parse_request(body, _session(headers))
+        request: Request = spoken.parse_request(body, _heard(scope, headers), scope["path"])
         call = reply.call = serve(gateway, caller, request, _notes(headers))
-        reply.streamed = request.stream
+        reply.speak(spoken, request)
         gateway.running += 1
         try:
             with _Watch(call, scope, receive):
@@ -178,9 +201,20 @@ class Inference:
             gateway.running -= 1
             self.replies.discard(reply)
 
-    async def _caller(self, headers: Mapping[bytes, bytes]) -> Caller:
+    async def _count(
+        self, spoken: Any, reply: Reply, scope: Any, receive: Any, headers: dict[bytes, bytes]
+    ) -> None:
+        """An estimate needs a key and a body, and costs nobody anything."""
+        await self._caller(scope, headers)
+        limit_bytes = self.gateway.settings.body_limit_bytes
+        body = await read_body(receive, headers, limit_bytes, self._room)
+        await reply.whole(200, spoken.count_tokens(body, _heard(scope, headers), scope["path"]))
+
+    async def _caller(self, scope: Any, headers: Mapping[bytes, bytes]) -> Caller:
         """Raises CallerError 401/403 and Unavailable."""
         authorization, x_api_key = headers.get(b"authorization"), headers.get(b"x-api-key")
+        if x_api_key is None:
+            x_api_key = headers.get(b"x-goog-api-key") or _query(scope, "key")
         key = await self.gateway.keys.authenticate(
             authorization.decode("latin-1") if authorization else None,
             x_api_key.decode("latin-1") if x_api_key else None,
@@ -243,9 +277,29 @@ def _generation(call: Call) -> tuple[tuple[bytes, bytes], ...]:
     return (named,)
 
 
-def _session(headers: Mapping[bytes, bytes]) -> Mapping[str, str]:
-    session = headers.get(b"x-session-id")
-    return {"x-session-id": session.decode("utf-8", "replace")} if session else {}
+def _heard(scope: Any, headers: Mapping[bytes, bytes]) -> Mapping[str, str]:
+    """What dialects read besides the body; `x-tollway-alt` is the query's `alt`."""
+    heard = {
+        name.decode(): value.decode("utf-8", "replace")
+        for name in _HEARD
+        if (value := headers.get(name)) is not None
+    }
+    alt = _query(scope, "alt")
+    if alt is not None:
+        heard["x-tollway-alt"] = alt.decode("latin-1")
+    return heard
+
+
+def _query(scope: Any, name: str) -> bytes | None:
+    """A parameter of the query string; Gemini's clients put their key and framing there."""
+    query = scope.get("query_string", b"")
+    if not query:
+        return None
+    try:
+        found = parse_qs(query.decode("latin-1"), max_num_fields=20).get(name)
+    except ValueError:
+        raise errors.bad_field("", "the query has too many parameters") from None
+    return found[0].encode("latin-1", "replace") if found else None
 
 
 def _notes(headers: Mapping[bytes, bytes]) -> dict[str, Any]:

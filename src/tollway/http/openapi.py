@@ -126,6 +126,8 @@ _OPEN_SCHEMAS: dict[str, dict[str, Any]] = {
         "additionalProperties": True,
     },
     "ChatResult": _OPEN_OBJECT,
+    "AnyRequest": _OPEN_OBJECT,
+    "AnyResult": _OPEN_OBJECT,
     "CompletionRequest": {
         "type": "object",
         "required": ["model", "prompt"],

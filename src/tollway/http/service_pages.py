@@ -59,6 +59,7 @@ async def openapi_document(
 
 HANDLERS = {
     "welcome": welcome,
+    "welcome_api": welcome,
     "health_live": health_live,
     "health_ready": health_ready,
     "metrics": metrics,

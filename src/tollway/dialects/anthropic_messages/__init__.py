@@ -38,6 +38,9 @@ __all__ = [
     "render_request",
 ]
 
+KEEP_ALIVE = b'event: ping\ndata: {"type": "ping"}\n\n'
+"""What keeps a silent stream open here: this dialect has a word for it."""
+
 SAME = frozenset({"anthropic_messages", "vertex_anthropic"})
 """Outbound dialects whose answers are this one's bytes."""
 

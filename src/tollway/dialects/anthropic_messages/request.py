@@ -82,7 +82,7 @@ def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") 
     )
 
 
-def count_tokens(body: bytes, headers: Mapping[str, str] = {}) -> bytes:
+def count_tokens(body: bytes, headers: Mapping[str, str] = {}, path: str = "") -> bytes:
     """`{"input_tokens": n}` by our own estimate: a token for every 4 bytes of text, tools and
     schema, and the media estimates of a request. No provider is asked, so it is the same for every
     model. Raises CallerError (400)."""
