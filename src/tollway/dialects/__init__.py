@@ -178,6 +178,19 @@ _FOR_KIND: dict[tuple[str, str], str] = {
 }
 
 
+ONE_ANSWER: frozenset[str] = frozenset(
+    {
+        "anthropic_messages",
+        "bedrock_converse",
+        "cohere_v2",
+        "ollama",
+        "openai_responses",
+        "vertex_anthropic",
+    }
+)
+"""Dialects whose requests ask for exactly one answer: `n` above 1 has no place in them."""
+
+
 def carried(dialect: str, modalities: frozenset[str]) -> frozenset[str]:
     """What of a model's input modalities a dialect can bring to it. Two that no model lists are
     about embeddings: `tokens` (text that the caller has tokenized) is known to one dialect alone,

@@ -16,6 +16,7 @@ DropReason = Literal[
     "dialect",
     "model_type",
     "modality",
+    "choices",
     "retired",
     "service_tier",
     "allowed_providers",

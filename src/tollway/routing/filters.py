@@ -11,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from ..canon import MaxPrice, Request
+from ..dialects import ONE_ANSWER
 from ..money import PPM, Rates, utc
 from .entries import DropReason, Offer, Policy
 from .slugs import ADMITS
@@ -93,6 +94,8 @@ def active(ask: Ask, variants: tuple[str, ...]) -> tuple[Callable[[Offer], DropR
         asked.append(_quantization(ask))
     if ask.request.modalities != _TEXT:
         asked.append(_modality(ask))
+    if ask.request.choices > 1:
+        asked.append(_one_answer)
     asked.append(_context_length(ask))
     if ask.request.output_tokens_max is not None:
         asked.append(_max_output(ask.request.output_tokens_max))
@@ -188,6 +191,10 @@ def _quantization(ask: Ask) -> Callable[[Offer], DropReason | None]:
 def _modality(ask: Ask) -> Callable[[Offer], DropReason | None]:
     brought = ask.request.modalities
     return lambda offer: None if brought <= offer.modalities else "modality"
+
+
+def _one_answer(offer: Offer) -> DropReason | None:
+    return "choices" if offer.endpoint.dialect in ONE_ANSWER else None
 
 
 def _context_length(ask: Ask) -> Callable[[Offer], DropReason | None]:

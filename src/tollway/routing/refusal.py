@@ -43,6 +43,7 @@ WISHES: dict[str, tuple[str, str]] = {
     ),
     "quantization": ("provider.quantizations", "no provider offers it so quantised"),
     "modality": ("messages", "it does not read every kind of input in this request"),
+    "choices": ("n", "its providers give one answer to a request; send n requests"),
     "context_length": ("messages", "the prompt is longer than its context window"),
     "max_output": ("max_tokens", "max_tokens is above what its endpoints give"),
     "require_parameters": (
@@ -58,7 +59,7 @@ WISHES: dict[str, tuple[str, str]] = {
 """Drop reason to the field a caller would change, and why nothing is left. Reasons that are not
 here (retired, not live, …) no change of the request would help. In the order of the filters."""
 
-SUPPLY = frozenset({"modality", "service_tier"})
+SUPPLY = frozenset({"modality", "choices", "service_tier"})
 """Of these, what the catalogue lacks rather than what the caller excluded."""
 
 
@@ -99,6 +100,8 @@ def _excluded(plan: Plan, wishes: list[Drop]) -> CallerError:
     reasons = {drop.reason for drop in wishes}
     nearest = next(reason for reason in reversed(WISHES) if reason in reasons)
     field, why = WISHES[nearest]
+    if reasons == {"choices"}:
+        return errors.bad_field("n", why)
     if reasons == {"context_length"}:
         return errors.context_too_long(plan.requested, why)
     code = "constraint_filtered"
