@@ -380,19 +380,28 @@ def credits_grant(
 @catalogue_app.command("check")
 def catalogue_check(home: Home = None, as_json: AsJson = False) -> None:
     """Validate the whole catalogue, your own files included; exit 1 when something is wrong."""
-    from .catalogue.check import check
+    from .catalogue.check import check, quirk_names
     from .catalogue.load import load
+    from .dialects.quirks import QUIRKS
 
     settings = load_settings({"home": home})
     started = time.perf_counter()
     catalogue = load(settings.home)
-    report = check(catalogue)
+    report = check(catalogue, quirk_names(load()) | QUIRKS.keys())
     if as_json:
-        _print_json({"counts": report.counts, "problems": list(report.problems)})
+        _print_json(
+            {
+                "counts": report.counts,
+                "problems": list(report.problems),
+                "warnings": list(report.warnings),
+            }
+        )
     else:
         for name, count in report.counts.items():
             print(f"{name}: {count}")
         print(f"checked in {time.perf_counter() - started:.2f} s")
+    for warning in report.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     for problem in report.problems:
         print(problem, file=sys.stderr)
     if report.problems:
