@@ -35,14 +35,7 @@ async def health_live(gateway: Gateway, request: Request, caller: KeyRecord | No
 
 
 async def health_ready(gateway: Gateway, request: Request, caller: KeyRecord | None) -> Response:
-    problems = []
-    if gateway.stopping:
-        problems.append("the server is shutting down")
-    if not gateway.store.healthy:
-        problems.append("the database cannot be written")
-    if not gateway.keys.loaded:
-        problems.append("the keys have not been read")
-    if problems:
+    if problems := gateway.problems():
         return json_reply(Health("unavailable", problems), 503, {"Retry-After": "1"})
     return json_reply(Health("ok"))
 
