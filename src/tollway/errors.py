@@ -89,6 +89,10 @@ def bad_json(problem: str) -> CallerError:
     return CallerError(f"The body is not valid JSON: {problem}")
 
 
+def not_an_object() -> CallerError:
+    return CallerError("the body must be one JSON object")
+
+
 def too_large(limit_bytes: int) -> CallerError:
     return CallerError(
         f"The request body is larger than {limit_bytes:,} bytes. Send less, or URLs instead of data.",
