@@ -13,7 +13,8 @@ from typing import Any
 
 from .canon import Fault
 
-DOCS_URL = "https://github.com/tollway/tollway/blob/main/docs/api.md#errors"
+DOCS_URL = "/openapi.json"
+"""On the server that answered: the one address that is known wherever it runs."""
 
 
 class TollwayError(Exception):

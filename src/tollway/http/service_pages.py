@@ -13,8 +13,6 @@ from . import openapi
 from .replies import JSON, json_reply
 from .shapes import Health, Welcome
 
-DOCS_URL = "https://github.com/tollway/tollway/tree/main/docs"
-
 
 async def welcome(gateway: Gateway, request: Request, caller: KeyRecord | None) -> Response:
     """Paths only: what the server is called from outside is not for it to guess."""
@@ -25,7 +23,6 @@ async def welcome(gateway: Gateway, request: Request, caller: KeyRecord | None) 
             api="/api/v1",
             models="/api/v1/models",
             openapi="/openapi.json",
-            docs=DOCS_URL,
         )
     )
 
