@@ -1,6 +1,7 @@
 """The README promises no more than the shipped catalogue holds."""
 
 import re
+import tomllib
 from pathlib import Path
 
 from tollway.catalogue.entries import Catalogue
@@ -10,7 +11,8 @@ from tollway.routing.entries import Offer
 from tollway.routing.offers import Index
 from tollway.upstream.auth import KEY_HEADER_SCHEMES
 
-README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
 SANDBOX = {"tollway", "tollway-b"}
 
 
@@ -52,3 +54,10 @@ def test_the_directory_lists_at_least_as_many_as_promised() -> None:
     assert speaking <= len(speakers - SANDBOX)
     assert known <= len(catalogue.providers.keys() - SANDBOX)
     assert priced <= len({o.provider.id for o in callable_offers(catalogue)})
+
+
+def test_the_direct_dependencies_are_counted() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    words = ("Six", "Seven", "Eight", "Nine", "Ten")
+    count = words.index(re.findall(r"(\w+) direct dependencies", README)[0]) + 6
+    assert count == len(project["dependencies"])

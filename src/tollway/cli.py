@@ -12,6 +12,8 @@ import json
 import logging
 import os
 import secrets
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
@@ -57,7 +59,7 @@ def main() -> None:
     from .store.migrate import StoreTooNew
 
     try:
-        app()
+        app(prog_name="tollway")  # also when started as `python -m tollway`
     except (SettingsError, CatalogueError, HomeInUse, OSError) as error:
         _stop(str(error))
     except (BrokenPepper, StoreTooNew, StoreTooOld) as error:
@@ -66,6 +68,24 @@ def main() -> None:
         _stop("; ".join(getattr(error, "__notes__", ())) or error.message)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 # ---- serve ---------------------------------------------------------------------------------------
@@ -127,12 +147,24 @@ def _welcome(settings: Settings, gateway: Any) -> None:
     if not set(live) - _SANDBOX:
         lines.append(
             "Only the sandbox is live. Set a provider's key (OPENAI_API_KEY, GROQ_API_KEY, …) and "
-            "start again; `tollway doctor` lists them."
+            f"start again; `{_command(settings)} doctor` lists them."
         )
     print("\n".join(lines), flush=True)
 
 
 _SANDBOX = {"tollway", "tollway-b"}
+
+
+def _command(settings: Settings) -> str:
+    """What to type here to get this command: its name alone only where the shell would find it."""
+    own = Path(sys.executable).with_name("tollway")
+    if not own.exists():
+        return f"{shlex.quote(sys.executable)} -m tollway"
+    found = shutil.which("tollway", path=settings.environ.get("PATH", ""))
+    if found is not None and Path(found).samefile(own):
+        return "tollway"
+    here = Path.cwd()
+    return shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
 
 
 # ---- keys ----------------------------------------------------------------------------------------
@@ -348,19 +380,28 @@ def credits_grant(
 @catalogue_app.command("check")
 def catalogue_check(home: Home = None, as_json: AsJson = False) -> None:
     """Validate the whole catalogue, your own files included; exit 1 when something is wrong."""
-    from .catalogue.check import check
+    from .catalogue.check import check, quirk_names
     from .catalogue.load import load
+    from .dialects.quirks import QUIRKS
 
     settings = load_settings({"home": home})
     started = time.perf_counter()
     catalogue = load(settings.home)
-    report = check(catalogue)
+    report = check(catalogue, quirk_names(load()) | QUIRKS.keys())
     if as_json:
-        _print_json({"counts": report.counts, "problems": list(report.problems)})
+        _print_json(
+            {
+                "counts": report.counts,
+                "problems": list(report.problems),
+                "warnings": list(report.warnings),
+            }
+        )
     else:
         for name, count in report.counts.items():
             print(f"{name}: {count}")
         print(f"checked in {time.perf_counter() - started:.2f} s")
+    for warning in report.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     for problem in report.problems:
         print(problem, file=sys.stderr)
     if report.problems:

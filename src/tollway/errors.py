@@ -13,7 +13,8 @@ from typing import Any
 
 from .canon import Fault
 
-DOCS_URL = "https://github.com/tollway/tollway/blob/main/docs/api.md#errors"
+DOCS_URL = "/openapi.json"
+"""On the server that answered: the one address that is known wherever it runs."""
 
 
 class TollwayError(Exception):
@@ -87,6 +88,10 @@ def bad_field(path: str, problem: str) -> CallerError:
 
 def bad_json(problem: str) -> CallerError:
     return CallerError(f"The body is not valid JSON: {problem}")
+
+
+def not_an_object() -> CallerError:
+    return CallerError("the body must be one JSON object")
 
 
 def too_large(limit_bytes: int) -> CallerError:

@@ -298,7 +298,7 @@ class Gateway:
         if not self.store.healthy:
             found.append("the database cannot be written")
         if not self.keys.loaded:
-            found.append("no keys have been read yet")
+            found.append("the keys have not been read")
         return found
 
 

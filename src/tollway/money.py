@@ -23,10 +23,6 @@ PICO_PER_USD = 10**12
 PICO_PER_NANO = 1_000
 PPM = 1_000_000
 
-QUANTITY_MAX = 10**9
-"""No single usage counter may exceed this: bounds come before multiplication (a self-crediting
-overflow, CVE-2026-71479, is what happens otherwise)."""
-
 RATE_MAX_PICO = 10_000 * PICO_PER_USD
 """No unit of anything costs 10,000 USD; a price above this is a typing error."""
 

@@ -138,7 +138,7 @@ def _publish(gateway: Gateway) -> None:
 
 async def _housekeeping(gateway: Gateway) -> None:
     """Once a second: keys changed elsewhere, progress of running answers, overdue holds."""
-    ticks = 0
+    ticks, lost = 0, False
     while True:
         await asyncio.sleep(1)
         ticks += 1
@@ -149,6 +149,11 @@ async def _housekeeping(gateway: Gateway) -> None:
                 gateway.ledger.progress(progress)
             if ticks % 30 == 0:
                 await gateway.ledger.expire(int(gateway.clock() * 1000))
+            lost = False
+        except Unavailable:
+            if not lost:  # one line an outage, not one a second
+                log.warning("the database does not answer; housekeeping waits for it")
+            lost = True
         except Exception:  # this task must outlive any single failure
             log.exception("housekeeping failed; it goes on")
 

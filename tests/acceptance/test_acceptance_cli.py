@@ -264,6 +264,11 @@ def test_the_catalogue_is_checked_listed_and_shown(tmp_path: Path) -> None:
     (home / "providers" / "mine.toml").write_text(GOOD)
     checked = tollway(home, "catalogue", "check", "--json")
     assert (checked.code, json.loads(checked.out)["problems"]) == (0, [])
+    assert json.loads(checked.out)["warnings"] == []
+    (home / "providers" / "mine.toml").write_text('quirks = ["no_tools", "no_tolls"]\n' + GOOD)
+    warned = tollway(home, "catalogue", "check")
+    assert warned.code == 0
+    assert warned.err.startswith("warning: provider mine: the quirk 'no_tolls' is unknown")
     rows = {m["id"]: m for m in json.loads(tollway(home, "catalogue", "list", "--json").out)}
     assert rows["mine/one"] == {
         "id": "mine/one",

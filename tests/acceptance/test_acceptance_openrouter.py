@@ -247,6 +247,9 @@ def test_models_of_the_user_are_those_that_can_be_called(
 # ---- accounts ------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings(  # of the package's own model of `key`
+    "ignore:warning. .. DEPRECATED:DeprecationWarning:pydantic.main"
+)
 def test_key_and_credits_move_by_the_cost_of_a_call(client: OpenRouter) -> None:
     key, credits = (
         client.api_keys.get_current_key_metadata().data,

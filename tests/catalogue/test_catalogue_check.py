@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tollway.catalogue.check import check
+from tollway.catalogue.check import check, quirk_names
 from tollway.catalogue.entries import Auth, Catalogue, Endpoint, Model, Provider, price_version
 from tollway.catalogue.load import load
 from tollway.money import Override, Price, Rates
@@ -49,6 +49,22 @@ def sound() -> Catalogue:
 
 def test_a_sound_catalogue_has_no_problem() -> None:
     assert check(sound()).problems == ()
+
+
+def test_a_quirk_nobody_knows_is_a_warning_and_no_problem() -> None:
+    catalogue = sound()
+    provider = msgspec.structs.replace(
+        catalogue.providers["p"], quirks=("no_tools", "seed_field=random_seed", "no_tolls", "x=1")
+    )
+    changed = msgspec.structs.replace(catalogue, providers={"p": provider})
+    assert quirk_names(changed) == {"no_tools", "seed_field", "no_tolls", "x"}
+    report = check(changed, {"no_tools", "seed_field"})
+    assert report.problems == ()
+    assert report.warnings == (
+        "provider p: the quirk 'no_tolls' is unknown and changes nothing",
+        "provider p: the quirk 'x' is unknown and changes nothing",
+    )
+    assert check(changed).warnings == ()
 
 
 def priced(**rates: int) -> dict[str, Any]:

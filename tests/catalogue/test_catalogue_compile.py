@@ -244,3 +244,36 @@ def test_a_model_or_provider_listed_twice_is_refused() -> None:
         compiled([MODELS, MODELS], [], None)
     with pytest.raises(CatalogueError, match="shop is listed twice"):
         compiled([MODELS], [SHOP, SHOP], None)
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ('headers = { "X Bad" = "v" }', "headers.X Bad"),
+        ('headers = { "X-Bad:" = "v" }', "headers.X-Bad:"),
+        ('headers = { "" = "v" }', "headers."),
+        ('headers = { "X\\n" = "v" }', "headers"),
+        ('headers = { "X-Füße" = "v" }', "headers.X-Füße"),
+        ('headers = { X-Ok = "v", X-Two = "a\\r\\nX-Evil: b" }', "headers.X-Two"),
+        ('headers = { X-Two = "nul\\u0000" }', "headers.X-Two"),
+        ('headers = { X-Two = "tab\\t" }', "headers.X-Two"),
+        ('headers = { X-Two = " padded" }', "headers.X-Two"),
+        ('headers = { X-Two = "é" }', "headers.X-Two"),
+        ('auth = { scheme = "header", env = "K", header = "X: Y" }', "auth.header"),
+        ('auth = { scheme = "bearer", env = "K", header = "X\\n" }', "auth.header"),
+        ('auth = { scheme = "header", env = "K", format = "a\\n{key}" }', "auth.format"),
+    ],
+)
+def test_what_would_not_stay_one_header_is_refused_with_its_line(said: str, field: str) -> None:
+    mine = Source("mine.toml", f'id = "mine"\nbase_url = "https://mine.example"\n{said}\n')
+    with pytest.raises(CatalogueError) as refused:
+        overlaid(base(), [mine])
+    assert (refused.value.file, refused.value.line, refused.value.field) == ("mine.toml", 3, field)
+    assert "\n" not in str(refused.value)
+
+
+def test_ordinary_headers_are_taken_as_they_are() -> None:
+    text = 'id = "mine"\nbase_url = "https://mine.example"\n'
+    said = 'headers = { X-Title = "a b; c=\\"d\\"", "x.y_z~1" = "" }\n'
+    made = overlaid(base(), [Source("mine.toml", text + said)]).providers["mine"]
+    assert made.headers == {"X-Title": 'a b; c="d"', "x.y_z~1": ""}

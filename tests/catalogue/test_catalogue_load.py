@@ -123,6 +123,14 @@ def test_a_bad_file_in_the_home_stops_with_its_full_path(data: Path, tmp_path: P
     assert caught.value.line == 2
 
 
+def test_a_folder_that_is_named_like_a_file_is_told_apart(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "home" / "providers" / "x.toml"
+    folder.mkdir(parents=True)
+    with pytest.raises(CatalogueError) as refused:
+        load(tmp_path / "home", data)
+    assert str(refused.value) == f"{folder}: expected a file, found a folder"
+
+
 def test_the_shipped_snapshot_loads_within_150_ms() -> None:
     write_shipped_snapshot()
     times = []

@@ -221,8 +221,6 @@ JSON_ERRORS: list[tuple[bytes, str]] = [
     (b"", "it ends too early"),
     (b"{", "it ends too early"),
     (b"nul", "it ends too early"),
-    (b"[]", "the body must be one JSON object"),
-    (b'"x"', "the body must be one JSON object"),
     (b"{} {}", "trailing characters (byte 3)"),
     (b'{"a": NaN}', "invalid character (byte 6)"),
     (b'{"a": Infinity}', "invalid character (byte 6)"),
@@ -236,8 +234,13 @@ JSON_ERRORS: list[tuple[bytes, str]] = [
 ]
 
 
+@pytest.mark.parametrize("body", [b"[]", b"[{}]", b'"x"', b"3", b"null"])
+def test_json_that_is_not_an_object_is_not_called_broken(body: bytes) -> None:
+    assert refusal(body).message == "the body must be one JSON object"
+
+
 @pytest.mark.parametrize("row", JSON_ERRORS, ids=lambda row: repr(row[0][:30]))
-def test_a_body_that_is_not_a_json_object_is_refused(row: tuple[bytes, str]) -> None:
+def test_a_body_that_is_not_json_is_refused(row: tuple[bytes, str]) -> None:
     body, problem = row
     assert refusal(body).message in (
         f"The body is not valid JSON: {problem}",

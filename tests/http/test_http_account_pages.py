@@ -122,6 +122,12 @@ async def test_limits_are_exact_amounts(
     assert reply.json()["data"]["limit"] == expected
 
 
+@pytest.mark.parametrize("body", [[], [{"name": "x"}], "x", 3])
+async def test_a_body_must_be_an_object(home: House, management: str, body: Any) -> None:
+    reply = await home.client("POST", "/v1/keys", key=management, json=body)
+    assert (reply.status, reply.error["message"]) == (400, "the body must be one JSON object")
+
+
 @pytest.mark.parametrize(
     ("body", "field", "problem"),
     [

@@ -93,9 +93,18 @@ def test_every_kind_of_caller_is_explained() -> None:
     assert set(explained) == {auth.value for auth in Auth}
 
 
-def test_the_link_that_errors_carry_leads_to_the_table_of_errors() -> None:
-    assert errors.DOCS_URL.endswith("docs/api.md#errors")
-    assert "\n## Errors\n" in DOC
+def test_the_link_that_errors_carry_leads_to_a_public_route_of_this_server() -> None:
+    (route,) = [r for r in ROUTES if errors.DOCS_URL in r.paths]
+    assert (route.method, route.auth) == ("GET", Auth.NONE)
+    found = errors.model_not_found("a/b").availability
+    assert found is not None and found["docs_url"] == errors.DOCS_URL
+
+
+def test_no_page_links_to_an_address_nobody_has_confirmed() -> None:
+    package = Path(errors.__file__).parent
+    texts = [*package.rglob("*.py"), *package.rglob("tollway*.toml")]
+    assert len(texts) > 50
+    assert [p.name for p in texts if "github.com/tollway" in p.read_text("utf-8")] == []
 
 
 def test_every_error_type_and_availability_code_of_the_code_is_documented() -> None:

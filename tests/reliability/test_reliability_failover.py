@@ -291,9 +291,15 @@ async def test_after_the_first_token_there_is_one_error_and_no_charge() -> None:
                 f"{percentile([float(len(e.text.split())) for _, e in ends], 0.5):.0f} of {SENT}"
             )
             assert not raised, (SEED, raised[:3])
-            assert not good.seen, "an answer that had begun was begun again elsewhere"
+            # A reset takes with it what the gateway has not read yet, on a busy machine the first
+            # token too: then nothing had begun, and another provider answers, whole.
+            elsewhere = [e for _, e in ends if GOOD_TEXT in e.text]
+            assert len(good.seen) == len(elsewhere) <= len(ends) // 8
+            assert all(e.text.strip() == GOOD_TEXT and e.done for e in elsewhere), "spliced"
             sent = words(SENT, 500) + " "
             for kind, e in ends:
+                if e in elsewhere:
+                    continue
                 assert e.status == 200, (kind, e.body)
                 assert len(e.errors) == 1, (kind, e.events)
                 assert "error" in e.chunks[-1], (kind, "words after the error")
@@ -305,7 +311,7 @@ async def test_after_the_first_token_there_is_one_error_and_no_charge() -> None:
                 assert [f for f in finishes if f] == ["error"], (kind, finishes)
                 record = books.generation(e.generation)
                 assert (record["status"], record["charge_nano"]) == ("failed", 0), (kind, record)
-            assert books.wallet_nano == before
+            assert books.wallet_nano == before - GOOD_NANO * len(elsewhere)
             books.check()
             books.close()
 

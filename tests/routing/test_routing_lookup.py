@@ -6,7 +6,7 @@ import pytest
 from routing_builders import catalogue, model, offered
 
 from tollway.errors import CallerError
-from tollway.routing.lookup import close_slugs, lookup, require_type
+from tollway.routing.lookup import close_slugs, lookup
 
 SHOP = catalogue(
     *(
@@ -68,14 +68,6 @@ def test_a_slug_that_is_not_found_helps(slug, told) -> None:
     status, code, close = refused(slug)
     assert (status, code) == told[:2]
     assert [s for s in close if s in told[2]] == told[2]
-
-
-def test_a_model_of_another_type_is_named() -> None:
-    require_type(SHOP, "openai/gpt-4o", ("chat", "completion"))
-    with pytest.raises(CallerError, match="embedding") as error:
-        require_type(SHOP, "openai/embed", ("chat", "completion"))
-    assert error.value.availability is not None
-    assert error.value.availability["code"] == "wrong_endpoint"
 
 
 def test_looking_for_close_slugs_in_a_large_catalogue_is_bounded() -> None:

@@ -7,7 +7,7 @@ Pure: a catalogue in, a report out. Reading already refused what cannot be meant
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 import msgspec
 
@@ -24,21 +24,30 @@ asks 9 times."""
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What there is, and what is wrong with it; no problems = a sound catalogue."""
+    """What there is, and what is wrong with it; no problems = a sound catalogue. A warning is about
+    what may be meant as it stands."""
 
     counts: dict[str, int]
     problems: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
-def check(catalogue: Catalogue) -> Report:
-    """Look at everything. Every problem is one line that starts with what it is about."""
+def check(catalogue: Catalogue, known_quirks: Container[str] | None = None) -> Report:
+    """Look at everything. Every problem is one line that starts with what it is about. Quirks that
+    are not among `known_quirks` are warned of; None = whatever they are called."""
     problems = [
         *_providers(catalogue),
         *_models(catalogue),
         *_endpoints(catalogue),
         *_slugs(catalogue),
     ]
-    return Report(counts(catalogue), tuple(problems))
+    warnings = () if known_quirks is None else _unknown_quirks(catalogue, known_quirks)
+    return Report(counts(catalogue), tuple(problems), tuple(warnings))
+
+
+def quirk_names(catalogue: Catalogue) -> set[str]:
+    """Every quirk its providers name, without the values."""
+    return {q.partition("=")[0] for p in catalogue.providers.values() for q in p.quirks}
 
 
 def counts(catalogue: Catalogue) -> dict[str, int]:
@@ -84,6 +93,14 @@ def _providers(catalogue: Catalogue) -> Iterator[str]:
             other = spellings.setdefault(spelling, key)
             if other != key:
                 yield f"{at}: is also called {spelling!r}, as is {other}"
+
+
+def _unknown_quirks(catalogue: Catalogue, known: Container[str]) -> Iterator[str]:
+    for key, provider in catalogue.providers.items():
+        for quirk in provider.quirks:
+            name = quirk.partition("=")[0]
+            if name not in known:
+                yield f"provider {key}: the quirk {name!r} is unknown and changes nothing"
 
 
 def _credential(at: str, provider: Provider) -> Iterator[str]:

@@ -306,6 +306,31 @@ def _check_provider(source: Source, provider: Provider) -> None:
         _check_url(source, ("dialects", name), url, provider)
     for region, url in provider.regions.items():
         _check_url(source, ("regions", region), url, provider)
+    for name, value in provider.headers.items():
+        at = ("headers", name) if name.isprintable() else ("headers",)  # an error is one line
+        _check_header(source, at, at, name, value)
+    if provider.auth.scheme == "header":
+        auth = provider.auth
+        _check_header(source, ("auth", "header"), ("auth", "format"), auth.header, auth.format)
+
+
+def _check_header(
+    source: Source,
+    name_at: tuple[str | int, ...],
+    value_at: tuple[str | int, ...],
+    name: str,
+    value: str,
+) -> None:
+    """Refuse what would not stay one header on the wire (RFC 9110, 5.1 and 5.5)."""
+    if not _TOKEN.fullmatch(name):
+        raise source.error(name_at, f"expected the name of a header, got {name!r}")
+    if not _VALUE.fullmatch(value):
+        problem = "expected printable ASCII without a space at either end"
+        raise source.error(value_at, f"{problem}, got {value!r}")
+
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"([\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?)?")
 
 
 def _check_url(source: Source, path: tuple[str | int, ...], url: str, provider: Provider) -> None:

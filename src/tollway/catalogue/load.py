@@ -41,7 +41,7 @@ def load(home: Path | None = None, data: Path = DATA) -> Catalogue:
         return catalogue
     from .compile import overlaid  # only a start that compiles pays for the TOML reader
 
-    return overlaid(catalogue, [_source(file, file.read_bytes(), str(file)) for file in files])
+    return overlaid(catalogue, [_source(file, _bytes(file), str(file)) for file in files])
 
 
 def write_shipped_snapshot(data: Path = DATA) -> Path:
@@ -85,6 +85,16 @@ def _source(file: Path, text: bytes, name: str) -> Source:
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
         raise CatalogueError(str(file), line, "", "expected UTF-8 text") from None
+
+
+def _bytes(file: Path) -> bytes:
+    """Raises CatalogueError when an operator's file cannot be read."""
+    try:
+        return file.read_bytes()
+    except IsADirectoryError:
+        raise CatalogueError(str(file), None, "", "expected a file, found a folder") from None
+    except OSError as error:
+        raise CatalogueError(str(file), None, "", f"cannot be read: {error.strerror}") from None
 
 
 def _read_all(data: Path) -> dict[str, bytes]:

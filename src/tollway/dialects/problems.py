@@ -33,7 +33,7 @@ def _validation(text: str) -> errors.CallerError:
     problem, _, place = text.partition(" - at ")
     path = place.strip("`").removeprefix("$").removeprefix(".")
     if problem == "Expected `object`" or (not path and problem.startswith("Expected `object`")):
-        return errors.bad_json("the body must be one JSON object")
+        return errors.not_an_object()
     unknown = _UNKNOWN.fullmatch(problem)
     if unknown:
         return errors.bad_field(_join(path, unknown[1]), "there is no such field")

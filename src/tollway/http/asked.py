@@ -35,6 +35,8 @@ async def body(request: Request, shape: type[T]) -> T:
         return msgspec.json.decode(data, type=shape)
     except msgspec.ValidationError as error:
         found = _WHERE.match(str(error))
+        if found is None and str(error).startswith("Expected `object`"):
+            raise errors.not_an_object() from None
         if found is None:
             raise errors.bad_field("", str(error)) from None
         raise errors.bad_field(found["path"], found["problem"]) from None

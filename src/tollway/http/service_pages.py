@@ -13,8 +13,6 @@ from . import openapi
 from .replies import JSON, json_reply
 from .shapes import Health, Welcome
 
-DOCS_URL = "https://github.com/tollway/tollway/tree/main/docs"
-
 
 async def welcome(gateway: Gateway, request: Request, caller: KeyRecord | None) -> Response:
     """Paths only: what the server is called from outside is not for it to guess."""
@@ -25,7 +23,6 @@ async def welcome(gateway: Gateway, request: Request, caller: KeyRecord | None) 
             api="/api/v1",
             models="/api/v1/models",
             openapi="/openapi.json",
-            docs=DOCS_URL,
         )
     )
 
@@ -35,14 +32,7 @@ async def health_live(gateway: Gateway, request: Request, caller: KeyRecord | No
 
 
 async def health_ready(gateway: Gateway, request: Request, caller: KeyRecord | None) -> Response:
-    problems = []
-    if gateway.stopping:
-        problems.append("the server is shutting down")
-    if not gateway.store.healthy:
-        problems.append("the database cannot be written")
-    if not gateway.keys.loaded:
-        problems.append("the keys have not been read")
-    if problems:
+    if problems := gateway.problems():
         return json_reply(Health("unavailable", problems), 503, {"Retry-After": "1"})
     return json_reply(Health("ok"))
 

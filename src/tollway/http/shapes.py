@@ -260,7 +260,6 @@ class Welcome(msgspec.Struct):
     api: str
     models: str
     openapi: str
-    docs: str
 
 
 class ErrorDetail(msgspec.Struct):

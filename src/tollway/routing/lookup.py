@@ -40,13 +40,6 @@ def lookup(catalogue: Catalogue, slug: str) -> tuple[str, tuple[str, ...]]:
     raise errors.model_not_found(slug, close_slugs(catalogue, base))
 
 
-def require_type(catalogue: Catalogue, model_id: str, types: tuple[str, ...]) -> None:
-    """Raises CallerError (wrong_endpoint) when the model is of another type than the route's."""
-    kind = catalogue.models[model_id].type
-    if kind not in types:
-        raise errors.wrong_endpoint(model_id, kind)
-
-
 def close_slugs(catalogue: Catalogue, slug: str) -> list[str]:
     """Slugs a caller may have meant: the same name under another author first, then spellings."""
     if not slug or len(slug) > SLUG_CHARS_MAX:

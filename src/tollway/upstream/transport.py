@@ -57,10 +57,6 @@ class HttpTransport:
         """Open sockets, idle ones included."""
         return len(self._all)
 
-    @property
-    def idle_connections(self) -> int:
-        return sum(map(len, self._idle.values()))
-
     async def open(
         self,
         method: str,
