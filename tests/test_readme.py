@@ -13,6 +13,7 @@ from tollway.upstream.auth import KEY_HEADER_SCHEMES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+SCHEMES = {"none", "aws-sigv4", "oauth2-bearer", *KEY_HEADER_SCHEMES}
 SANDBOX = {"tollway", "tollway-b"}
 
 
@@ -25,8 +26,7 @@ def said(pattern: str) -> list[int]:
 
 def callable_offers(catalogue: Catalogue) -> list[Offer]:
     """What can be called today by whoever has every provider's key."""
-    schemes = {"none", *KEY_HEADER_SCHEMES}
-    index = Index(catalogue, lambda provider: provider.auth.scheme in schemes)
+    index = Index(catalogue, lambda provider: provider.auth.scheme in SCHEMES)
     offers = (offer for model in catalogue.models for offer in index.of(model))
     return [o for o in offers if o.standing is None and o.provider.id not in SANDBOX]
 
@@ -48,7 +48,7 @@ def test_the_directory_lists_at_least_as_many_as_promised() -> None:
     selling = {e.provider for found in catalogue.endpoints.values() for e in found}
     assert 0 < sellers <= len(selling - SANDBOX)
     speaking, known, priced = said(
-        r"\((\d+) of the (\d+) known ones do; (\d+) of them have priced models here\)"
+        r"with (\d+) of the (\d+) known providers \((\d+) of them have priced models here\)"
     )
     speakers = {p.id for p in catalogue.providers.values() if p.dialect in OUTBOUND and p.enabled}
     assert speaking <= len(speakers - SANDBOX)
