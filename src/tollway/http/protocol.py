@@ -91,6 +91,8 @@ def protocol(
         _receiving = False
         _in_body = False
         _head_bytes = 0
+        _head_tail = b""
+        """The last bytes of what came before: the end of a head may be cut in two."""
         _framing_bytes = 0
         _earlier: tuple[RequestResponseCycle, ...] = ()
         """Unfinished requests before `cycle`, of a client that does not wait for answers."""
@@ -100,10 +102,12 @@ def protocol(
             self._arm(head_timeout_s)
 
         def data_received(self, data: bytes) -> None:
-            if not self._in_body:
-                before = self._head_bytes
-                self._head_bytes += len(data)
-                if before > HEAD_LIMIT_BYTES or not (before or _head_fits(data)):
+            if not (self._receiving and self._in_body):
+                ends_at = (self._head_tail + data).find(b"\r\n\r\n")
+                head = len(data) if ends_at < 0 else ends_at + 4 - len(self._head_tail)
+                self._head_bytes += head
+                self._head_tail = data[-3:]
+                if self._head_bytes > HEAD_LIMIT_BYTES:
                     self._refuse(431, errors.head_too_large(HEAD_LIMIT_BYTES))
                     return
             elif self._receiving:
@@ -141,7 +145,7 @@ def protocol(
 
         def on_message_begin(self) -> None:
             self._receiving, self._in_body = True, False
-            self._head_bytes = self._framing_bytes = 0
+            self._framing_bytes = 0
             super().on_message_begin()
             scope: Any = self.scope
             scope["tollway.on_disconnect"] = None
@@ -172,6 +176,7 @@ def protocol(
 
         def on_message_complete(self) -> None:
             self._receiving = False
+            self._head_bytes, self._head_tail = 0, b""
             super().on_message_complete()
 
         def _arm(self, seconds: float) -> None:
@@ -227,11 +232,6 @@ def protocol(
             self.transport.close()
 
     return DeadlineProtocol
-
-
-def _head_fits(data: bytes) -> bool:
-    """False for a first packet that is larger than a head may be, and nothing but head so far."""
-    return len(data) <= HEAD_LIMIT_BYTES or data.find(b"\r\n\r\n", 0, HEAD_LIMIT_BYTES) >= 0
 
 
 def _leave(cycle: RequestResponseCycle) -> None:
