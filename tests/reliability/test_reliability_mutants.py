@@ -283,8 +283,8 @@ MUTANTS = (
     Mutant(
         "[DONE] after an error",
         "dialects/openai_chat_stream.py",
-        '        return event(msgspec.json.encode({**self._top([choice]), "error": body}))',
-        '        return event(msgspec.json.encode({**self._top([choice]), "error": body})) + DONE',
+        '        return event(msgspec.json.encode({**self._top([failure_choice()]), "error": body}))',
+        '        return event(msgspec.json.encode({**self._top([failure_choice()]), "error": body})) + DONE',
         dies_mid_stream,
     ),
     Mutant(
@@ -335,8 +335,8 @@ MUTANTS = (
     Mutant(
         "the output limit is not clamped upstream",
         FLOW,
-        "outbound = out.render_request(request, attempt, self.output_tokens_max)",
-        "outbound = out.render_request(request, attempt, attempt.output_tokens_wanted)",
+        "outbound = out.render_request(ready, attempt, self.output_tokens_max)",
+        "outbound = out.render_request(ready, attempt, attempt.output_tokens_wanted)",
         clamps_upstream,
     ),
     Mutant(
