@@ -16,7 +16,7 @@ import uvloop
 from support.upstream import Break, Reply, ScriptedProvider, Seen
 from tollway import __version__
 from tollway.upstream import AttemptFailed
-from tollway.upstream.http1 import HttpAnswer
+from tollway.upstream.http1 import Connection, HttpAnswer
 from tollway.upstream.transport import HttpTransport, tls_context
 
 LOOPBACK = Path(__file__).parent / "loopback.pem"
@@ -263,6 +263,25 @@ async def test_cancelling_before_the_head_closes_the_socket_within_a_second(
             await task
         assert await provider.until(lambda: provider.connections_open == 0) < 1
         assert provider.seen[0].closed_s is not None
+        assert transport.connections == 0
+
+
+async def test_cancelling_as_the_head_arrives_closes_the_socket_within_a_second(
+    transport: HttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head is there, and whoever waits for it has not been told yet."""
+    received = Connection.data_received
+
+    def receive(connection: Connection, data: bytes) -> None:
+        received(connection, data)
+        task.cancel()
+
+    monkeypatch.setattr(Connection, "data_received", receive)
+    async with ScriptedProvider(Reply(steps=[b"one", Break.STALL])) as provider:
+        task = asyncio.ensure_future(ask(transport, provider))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await provider.until(lambda: provider.connections_open == 0) < 1
         assert transport.connections == 0
 
 

@@ -87,15 +87,16 @@ class HttpTransport:
             answer = connection.send(head, body, began_s, limits)
             if on_sent is not None:
                 on_sent()
+            heard = False
             try:
                 await answer.head()
+                heard = True
+                return answer
             except AttemptFailed:
                 if not answer.stale:
                     raise
-            else:
-                return answer
             finally:
-                if not answer.arrived:
+                if not heard:  # also cancelled between the head's arrival and this line
                     connection.abort()
             # The connection was closing as we wrote. Only pooled ones are stale, so this ends.
 
