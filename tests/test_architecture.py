@@ -24,7 +24,7 @@ PURE = {
     "catalogue.check",
 }
 EDGE = {"upstream", "store", "ledger", "accounts", "catalogue", "settings", "metrics"}
-ROAD = {"gateway", "flow"}
+ROAD = {"gateway", "calling", "hedging", "flow"}
 DOORS = {"http", "cli", "terminal", "doctor", "wiring", "__main__"}
 RINGS = (CORE, PURE, EDGE, ROAD, DOORS)
 

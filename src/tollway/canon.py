@@ -157,6 +157,15 @@ class MaxPrice(msgspec.Struct, frozen=True):
     audio: int | None = None
 
 
+class HedgeWish(msgspec.Struct, frozen=True):
+    """`provider.hedge`: ask a second endpoint when the first is silent for too long."""
+
+    after_s: float | None
+    """None = the first endpoint's own 95th percentile."""
+    max_cost_nano: int | None = None
+    """The most the endpoint that loses may cost the caller."""
+
+
 class Preferences(msgspec.Struct, frozen=True):
     """The caller's `provider` object, parsed. Slugs are lower case; `None` = not said."""
 
@@ -178,6 +187,7 @@ class Preferences(msgspec.Struct, frozen=True):
     """Percentile name to seconds before the first token."""
     options: dict[str, dict[str, object]] | None = None
     """Provider slug to extra top-level fields, sent to that provider alone."""
+    hedge: HedgeWish | None = None
 
 
 NO_PREFERENCES = Preferences()

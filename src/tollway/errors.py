@@ -42,6 +42,8 @@ class TollwayError(Exception):
         self.availability = dict(availability) if availability else None
         self.retry_after_s = retry_after_s
         self.headers = dict(headers or {})
+        self.beside: Mapping[str, Any] = {}
+        """What stands next to `error` in a body: router metadata, for callers who asked."""
 
     def body(self) -> dict[str, Any]:
         """OpenRouter's error body: `{"error": {code, message, metadata, availability}}`."""
@@ -53,7 +55,7 @@ class TollwayError(Exception):
         }
         if self.availability:
             error["availability"] = self.availability
-        return {"error": error}
+        return {"error": error, **self.beside}
 
 
 class CallerError(TollwayError):

@@ -14,31 +14,35 @@ docs/flow.md walks the same road with file names.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from . import errors, receipt
+from .calling import Try, Write
 from .canon import Fault, Request
-from .dialects import Head, Relay, dialect
+from .dialects import Head, dialect
 from .gateway import Caller, Gateway
+from .hedging import race
 from .ledger.entries import Held, Hold, Progress, Refused, Void
 from .ledger.windows import resets_at_ms
 from .money import usd_from_nano, usd_text_nano, utc
-from .routing.entries import Attempt, Plan
+from .routing.entries import Attempt, Hedge, Plan
+from .routing.explain import Told, metadata
 from .routing.health import Outcome
 from .routing.plan import following, refusal
-from .upstream import Answer, AttemptFailed
-
-Write = Callable[[bytes], Awaitable[None]]
-"""Takes the caller's bytes; may wait while the caller is slow to read."""
+from .upstream import AttemptFailed
 
 
 class Call:
     """One request on the road. Entered = held; left = settled or voided, exactly once."""
 
     def __init__(
-        self, gateway: Gateway, caller: Caller, request: Request, notes: dict[str, Any]
+        self,
+        gateway: Gateway,
+        caller: Caller,
+        request: Request,
+        notes: dict[str, Any],
+        told: Told | None,
     ) -> None:
         task = asyncio.current_task()
         assert task is not None, "the road is walked in a task"
@@ -46,28 +50,20 @@ class Call:
         """The only one that touches the provider's answer; others may cancel it, no more."""
         self.gateway = gateway
         self.caller = caller
-        self.request = request
         self.notes = notes
+        self.told = told
         self.started_s = gateway.clock()
         self.id = gateway.new_id(self.started_s)
-        self.plan: Plan = gateway.plan(request, caller.policy, self.started_s)
+        self.request, self.plan = gateway.plan(request, caller, self.started_s)
         self.granted_nano = 0
-        self.output_tokens_max: int | None = None
-        self.dropped: tuple[str, ...] = ()
-        """What the current attempt's dialect could not carry of the request."""
-        self.attempt: Attempt | None = None
+        self.current: Try | None = None
         """The endpoint being called; None before the first and after a failed attempt."""
-        self.sent = False
-        """The request has left for it: from here on it may work, and bill."""
-        self.relay: Relay | None = None
-        self.called_s = self.started_s
-        """When the current attempt began: health must not blame an endpoint for those before it."""
-        self.first_s: float | None = None
+        self.rival: Try | None = None
+        """The other one of a race: while it runs, and afterwards if it lost."""
         self.faults: list[tuple[Attempt, Fault]] = []
         self.progress_made: receipt.Progress = "none"
         self.charge: receipt.Charge | None = None
         self.client_left = False
-        self._upstream: Answer | None = None
 
     # ---- hold … settle ---------------------------------------------------------------------------
 
@@ -116,27 +112,65 @@ class Call:
         writes `failure()`.
         """
         first = await self._first_that_speaks()
+        current = self.current
+        assert current is not None
+        self.progress_made = "spoke"
         if first:
             await write(first)
-        relay = await self._rest(write)
+        try:
+            await current.rest(write)
+        except AttemptFailed as failed:
+            self.progress_made = "broke"
+            self._note_fault(current.attempt, failed.fault)
+            raise errors.broken_stream(current.attempt.provider.name, failed.fault) from None
         self.charge = self._charge()
         self.progress_made = "whole"
-        await write(relay.ending(receipt.bill(self.charge)))
+        assert current.relay is not None
+        bill = receipt.bill(self.charge, receipt.hedged(self._facts()), self.metadata())
+        await write(current.relay.ending(bill))
 
     async def _first_that_speaks(self) -> bytes:
         """Open attempts in order until one speaks; return its first bytes for the caller."""
         index: int | None = 0
         self.gateway.retries.began(self.plan.attempts[0].provider.id, self.started_s)
+        if self.plan.hedge is not None:
+            spoken, index = await self._raced(self.plan.hedge)
+            if index is None and self.current is not None:
+                return spoken
         while index is not None:
             attempt = self.plan.attempts[index]
+            self.current = self._try(attempt)
             try:
-                return await self._listen(attempt)
+                return await self.current.listen()
             except AttemptFailed as failed:
-                await self._failed(attempt, failed.fault)
+                await self._failed(self.current, failed.fault)
                 index = await self._next(index, failed.fault)
         raise errors.all_attempts_failed(
             self.plan.requested, [(a.provider.name, fault) for a, fault in self.faults]
         )
+
+    async def _raced(self, hedge: Hedge) -> tuple[bytes, int | None]:
+        """The first attempt, and the second beside it if the first is silent for too long. (its
+        first bytes, None) when one spoke, else what `_next` says."""
+        first, second = self.plan.attempts[:2]
+        self.current = self._try(first)
+        ran = await race(self.current, partial(self._rival, second), hedge.after_s)
+        for each, fault in ran.failed:
+            await self._failed(each, fault)
+        self.current, self.rival = ran.winner, ran.loser
+        if ran.loser is not None:
+            waited_s = self.gateway.clock() - ran.loser.called_s
+            self.gateway.note(ran.loser.attempt, Outcome.answered(waited_s, 0, waited_s))
+            await ran.loser.hang_up()
+        if ran.winner is not None:
+            return ran.spoken, None
+        return b"", await self._next(len(ran.failed) - 1, ran.failed[-1][1])
+
+    def _rival(self, attempt: Attempt) -> Try | None:
+        if not self.gateway.may_hedge(attempt, self._remaining_s()):
+            return None
+        self.rival = self._try(attempt)
+        return self.rival
 
     async def _next(self, index: int, fault: Fault) -> int | None:
         """The attempt that follows a failed one, after the pause before it; None = give up."""
@@ -161,80 +195,36 @@ class Call:
             await asyncio.sleep(wait_s)
         return following_index
 
-    async def _listen(self, attempt: Attempt) -> bytes:
-        """Call one endpoint and wait for its first content. Raises AttemptFailed."""
-        request, endpoint = self.request, attempt.endpoint
-        self.attempt, self.called_s = attempt, self.gateway.clock()
-        self.output_tokens_max = attempt.output_tokens_for(
-            self.granted_nano, self.caller.policy.margin_ppm
-        )
-        self.sent = False
-        out = dialect(endpoint.dialect)
-        ready = await self.gateway.ready(request, attempt)
-        outbound = out.render_request(ready, attempt, self.output_tokens_max)
-        self.dropped = outbound.dropped
-        self._upstream = answer = await self.gateway.open(
+    def _try(self, attempt: Attempt) -> Try:
+        spendable_nano = self.granted_nano - self.plan.reserved_nano
+        return Try(
+            self.gateway,
+            self.request,
             attempt,
-            outbound,
-            self._remaining_s(),
-            stream=request.stream,
-            on_sent=self._has_left,
+            output_tokens_max=attempt.output_tokens_for(
+                spendable_nano, self.caller.policy.margin_ppm
+            ),
+            head=self._head(attempt.model.id, attempt.provider.name),
+            until_s=self.started_s + self.gateway.settings.total_timeout_s,
         )
-        if answer.status >= 400:
-            body = await _all(answer, limit=65_536)
-            now_s, quirks = self.gateway.clock(), attempt.provider.quirks
-            raise AttemptFailed(
-                out.parse_fault(answer.status, answer.headers, body, now_s=now_s, quirks=quirks)
-            )
-        head = self._head(attempt.model.id, attempt.provider.name)
-        self.relay = relay = dialect(request.dialect).relay(
-            head, endpoint.dialect, attempt.provider.quirks, request
-        )
-        meter, spoken = relay.meter, b""
-        while not (meter.spoke or meter.ended):
-            data = await answer.read()
-            spoken += relay.feed(data) if data else relay.finish()
-            if meter.fault is not None:
-                raise AttemptFailed(meter.fault)
-            if not data:
-                break
-        self.first_s = self.gateway.clock()
-        self.progress_made = "spoke"
-        return spoken
-
-    async def _rest(self, write: Write) -> Relay:
-        """Pass on what follows the first content, to the provider's end. Raises Unavailable when
-        it breaks off."""
-        relay, answer, attempt = self.relay, self._upstream, self.attempt
-        assert relay is not None and answer is not None and attempt is not None
-        meter, read, feed = relay.meter, answer.read, relay.feed
-        try:
-            while not meter.ended:
-                data = await read()
-                passed = feed(data) if data else relay.finish()
-                if meter.fault is not None:
-                    raise AttemptFailed(meter.fault)
-                if passed:
-                    await write(passed)
-                if not data:
-                    break
-        except AttemptFailed as failed:
-            if meter.said_everything:  # only the goodbye is missing
-                return relay
-            self.progress_made = "broke"
-            self._note_fault(attempt, failed.fault)
-            raise errors.broken_stream(attempt.provider.name, failed.fault) from None
-        return relay
 
     # ---- what the edge may say -------------------------------------------------------------------
 
     def failure(self, error: errors.TollwayError) -> bytes:
         """The error as an event of an answer whose head has already been sent."""
-        relay = self.relay
+        relay = self.current.relay if self.current is not None else None
         if relay is None:
             head = self._head(self.plan.requested[0], "")
             relay = dialect(self.request.dialect).relay(head, "openai_chat", (), self.request)
         return relay.failure(error)
+
+    def metadata(self) -> dict[str, Any]:
+        """What routing did, for callers who asked; empty for others."""
+        if self.told is None:
+            return {}
+        chosen = None if self.current is None else self.current.attempt
+        took_ms = int((self.gateway.clock() - self.started_s) * 1000)
+        return metadata(self.told, self.plan, self.faults, chosen, took_ms)
 
     def leave(self) -> None:
         """The client is gone: cut the provider off, unless it would bill the whole answer anyway;
@@ -242,8 +232,9 @@ class Call:
         if self.client_left:
             return
         self.client_left = True
-        bills_anyway = self.attempt is not None and not self.attempt.provider.cancels
-        if not (self.sent and bills_anyway and self.gateway.drain(self.task)):
+        current = self.current
+        bills_anyway = current is not None and current.sent and not current.attempt.provider.cancels
+        if not (bills_anyway and self.gateway.drain(self.task)):
             self.task.cancel()
 
     def progress(self) -> Progress | None:
@@ -251,13 +242,13 @@ class Call:
         return receipt.progress(self._facts())
 
     @property
-    def clamped(self) -> bool:
-        """The credit that could be held, not the caller or the model, bounds the answer."""
-        return (
-            self.attempt is not None
-            and self.output_tokens_max is not None
-            and self.output_tokens_max < self.attempt.output_tokens_wanted
-        )
+    def clamped(self) -> int | None:
+        """The output limit, where the credit that could be held bounds the answer and not the
+        caller or the model."""
+        current = self.current
+        if current is None or current.output_tokens_max >= current.attempt.output_tokens_wanted:
+            return None
+        return current.output_tokens_max
 
     # ---- small change ----------------------------------------------------------------------------
 
@@ -271,6 +262,8 @@ class Call:
         return charge
 
     def _facts(self) -> receipt.Facts:
+        current, rival = self.current, self.rival
+        first_s = None if current is None else current.first_s
         return receipt.Facts(
             id=self.id,
             workspace=self.caller.workspace,
@@ -278,48 +271,48 @@ class Call:
             plan=self.plan,
             progress=self.progress_made,
             client_left=self.client_left,
-            attempt=self.attempt if self.sent else None,
-            meter=self.relay.meter if self.relay else None,
+            asked=None if current is None else current.asked(),
             charge=self.charge,
             request=self.request,
             granted_nano=self.granted_nano,
-            output_tokens_max=self.output_tokens_max,
             started_ms=_ms(self.started_s),
-            first_ms=None if self.first_s is None else _ms(self.first_s),
+            first_ms=None if first_s is None else _ms(first_s),
             ended_ms=self._now_ms(),
             faults=tuple(self.faults),
             margin_ppm=self.caller.policy.margin_ppm,
             notes=self.notes,
-            dropped=self.dropped,
+            lost=None if rival is None else rival.asked(),
         )
 
-    def _has_left(self) -> None:
-        self.sent = True
-
-    async def _failed(self, attempt: Attempt, fault: Fault) -> None:
+    async def _failed(self, failed: Try, fault: Fault) -> None:
         """An attempt is over; what it had begun is dropped, the hold is kept for the next one."""
-        self.attempt = self.relay = None
-        self._note_fault(attempt, fault)
-        await self._hang_up()
+        if failed is self.current:
+            self.current = None
+        if failed is self.rival:
+            self.rival = None
+        self._note_fault(failed.attempt, fault)
+        await failed.hang_up()
 
     def _note_fault(self, attempt: Attempt, fault: Fault) -> None:
         self.faults.append((attempt, fault))
         self.gateway.note(attempt, Outcome.failed(fault))
 
     def _report(self) -> None:
-        now = self.gateway.clock()
-        if self.charge is not None and self.attempt is not None:
-            first = now if self.first_s is None else self.first_s
+        now, current = self.gateway.clock(), self.current
+        if self.charge is not None and current is not None:
+            first = now if current.first_s is None else current.first_s
             tokens = self.charge.usage.completion_tokens
-            answered = Outcome.answered(first - self.called_s, tokens, now - self.called_s)
-            self.gateway.note(self.attempt, answered)
+            began = current.called_s
+            answered = Outcome.answered(first - began, tokens, now - began)
+            self.gateway.note(current.attempt, answered)
+            if current.relay is not None:
+                self.gateway.answered(self, current.attempt, current.relay.meter)
         self.gateway.report(self, now)
 
     async def _hang_up(self) -> None:
-        """Part from the provider; a finished answer leaves its connection for the next call."""
-        answer, self._upstream = self._upstream, None
-        if answer is not None:
-            await answer.close()
+        for each in (self.current, self.rival):
+            if each is not None:
+                await each.hang_up()
 
     def _remaining_s(self) -> float:
         return self.started_s + self.gateway.settings.total_timeout_s - self.gateway.clock()
@@ -329,10 +322,15 @@ class Call:
 
 
 def serve(
-    gateway: Gateway, caller: Caller, request: Request, notes: dict[str, Any] | None = None
+    gateway: Gateway,
+    caller: Caller,
+    request: Request,
+    notes: dict[str, Any] | None = None,
+    told: Told | None = None,
 ) -> Call:
-    """Carry one request from admission to settlement. Raises CallerError for an unknown model."""
-    return Call(gateway, caller, request, notes or {})
+    """Carry one request from admission to settlement; `told` is how much of routing its caller
+    wants to read. Raises CallerError for an unknown model."""
+    return Call(gateway, caller, request, notes or {}, told)
 
 
 def _refused(plan: Plan, caller: Caller, refused: Refused, now_ms: int) -> errors.CallerError:
@@ -355,21 +353,6 @@ def _refused(plan: Plan, caller: Caller, refused: Refused, now_ms: int) -> error
         a.output_tokens_for(refused.available_nano, caller.policy.margin_ppm) for a in plan.attempts
     )
     return errors.not_enough_credit(needed, available, affordable)
-
-
-async def _all(answer: Answer, limit: int) -> bytes:
-    """At most `limit` bytes of a body that is only read for its error text. The status alone says
-    enough: a body that is slow or breaks off is not waited for, and is no fault of its own."""
-    body = b""
-    with suppress(AttemptFailed, TimeoutError):
-        async with asyncio.timeout(_ERROR_BODY_S):
-            while len(body) < limit and (data := await answer.read()):
-                body += data
-    return body[:limit]
-
-
-_ERROR_BODY_S = 2.0
-"""An error's text must arrive this soon: another endpoint is waiting to be tried."""
 
 
 def _ms(seconds: float) -> int:

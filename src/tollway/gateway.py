@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -19,14 +19,17 @@ from . import errors
 from .accounts.keyring import KeyRing
 from .canon import Fault, Request, Usage
 from .catalogue.entries import Catalogue, Provider
-from .dialects import Outbound, conversation, fetched
+from .dialects import Meter, Outbound, conversation, fetched
+from .dialects.openings import cache_lifetime_s, conversation_name
 from .ledger.entries import Ended, Generation, Settle, Void
 from .ledger.rules import UnknownHold
 from .ledger.sqlite import Ledger
 from .metrics import Metrics
+from .routing import sticky
 from .routing.budget import RetryBudget
-from .routing.entries import Attempt, Plan, Policy
+from .routing.entries import Attempt, Offer, Plan, Policy, Stuck
 from .routing.health import STABLE, Health, Outcome
+from .routing.hedge import HEDGES_FLOOR, HEDGES_PERCENT
 from .routing.offers import Index
 from .routing.plan import plan
 from .settings import Settings
@@ -106,6 +109,7 @@ class Gateway:
         self.random = random
         self.health = Health()
         self.retries = RetryBudget()
+        self.sticky = sticky.Sticky()
         self.policy = Policy(
             margin_ppm=settings.margin_ppm,
             output_tokens_default=settings.output_tokens_default,
@@ -129,18 +133,54 @@ class Gateway:
         fraction = int((now_s - seconds) * 0xFF_FFFF)
         return f"gen-{seconds}-{fraction:06x}{self.random.getrandbits(72):018x}"
 
-    def plan(self, request: Request, policy: Policy, now_s: float) -> Plan:
-        """Raises CallerError for a slug that is not in the catalogue."""
+    def plan(self, request: Request, caller: Caller, now_s: float) -> tuple[Request, Plan]:
+        """The request as it will be sent, and the plan for it. Raises CallerError for a slug that
+        is not in the catalogue."""
         offers = self.index.offers(request.models)
-        return plan(
+        decided = plan(
             request,
             offers,
             self.health,
-            policy,
+            caller.policy,
             now_s=now_s,
             random=self.random,
             resolve_provider=self.catalogue.provider_slug,
+            stuck=self.stuck(caller.workspace, request, offers, now_s),
         )
+        return request, decided
+
+    def stuck(
+        self,
+        workspace: str,
+        request: Request,
+        offers: Mapping[str, Sequence[Offer]],
+        now_s: float,
+    ) -> Stuck | None:
+        """Where this conversation with the first model was answered before."""
+        model = next((offered[0].model.id for offered in offers.values() if offered), None)
+        if model is None or not self.sticky or request.preferences.order:
+            return None  # most of what is asked is asked once, and nothing is looked up for it
+        name = conversation_name(request)
+        return None if name is None else self.sticky.find((workspace, model, name), now_s)
+
+    def answered(self, call: Call, attempt: Attempt, meter: Meter) -> None:
+        """A conversation may now stick to the endpoint that answered it."""
+        request, base = call.request, attempt.endpoint.price.base
+        if request.preferences.order:
+            return
+        kept = sticky.sticks(
+            call.plan.stuck,
+            attempt.endpoint.key,
+            named=request.session_id is not None or "prompt_cache_key" in request.fields,
+            hit=meter.usage is not None and meter.usage.cached_tokens > 0,
+            cheaper=base.input_cache_read is not None
+            and base.input_cache_read < (base.prompt or 0),
+            opaque=meter.opaque,
+        )
+        name = None if kept is None else conversation_name(request)
+        if kept is not None and name is not None:
+            key = (call.caller.workspace, attempt.model.id, name)
+            self.sticky.keep(key, kept, self.clock(), cache_lifetime_s(request))
 
     async def open(
         self,
@@ -215,6 +255,14 @@ class Gateway:
         healthy = self.health.rank(attempt.endpoint.key, provider, now) == STABLE
         return healthy or self.retries.allow(provider, now)
 
+    def may_hedge(self, attempt: Attempt, remaining_s: float) -> bool:
+        """Whether a second endpoint may be asked beside a silent one: a healthy one, and only a
+        small part of the traffic at that."""
+        now, provider = self.clock(), attempt.provider.id
+        if remaining_s <= 0 or self.health.rank(attempt.endpoint.key, provider, now) != STABLE:
+            return False
+        return self.retries.allow(provider, now, HEDGES_PERCENT, HEDGES_FLOOR)
+
     def end(self, command: Settle | Void) -> None:
         """Hand the end of a hold to the ledger: queued when this returns, and repeated there
         until it is on the disk. Nobody waits for it."""
@@ -249,11 +297,12 @@ class Gateway:
 
     def report(self, call: Call, now_s: float) -> None:
         """How an entered call ended, for metrics. What it cost is counted when it is settled."""
-        attempt = call.attempt
+        current = call.current
+        attempt = current.attempt if current else None
         model = attempt.model.id if attempt else call.plan.requested[0]
         provider = attempt.provider.id if attempt else ""
-        if call.first_s is not None:
-            self.metrics.first_token(model, provider, call.first_s - call.started_s)
+        if current is not None and current.first_s is not None:
+            self.metrics.first_token(model, provider, current.first_s - call.started_s)
         if call.charge is not None:
             status = 200
         elif call.client_left:

@@ -54,6 +54,16 @@ class Charge(msgspec.Struct, frozen=True):
     it, the books show that we may have to."""
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """An attempt whose request has left, and what has come back."""
+
+    attempt: Attempt
+    meter: Meter | None
+    output_tokens_max: int
+    dropped: tuple[str, ...]
+    """What the attempt's dialect could not carry of the request, by name."""
+
+
 class Facts(msgspec.Struct, frozen=True):
     """What is known when a call ends; nothing here is a decision."""
 
@@ -63,14 +73,12 @@ class Facts(msgspec.Struct, frozen=True):
     plan: Plan
     progress: Progress
     client_left: bool
-    attempt: Attempt | None
+    asked: Asked | None
     """The attempt that was being listened to; None when nothing was sent, or the last one failed."""
-    meter: Meter | None
     charge: Charge | None
     """Of a whole answer, as it was told to the caller."""
     request: Request
     granted_nano: int
-    output_tokens_max: int | None
     started_ms: int
     first_ms: int | None
     ended_ms: int
@@ -78,8 +86,8 @@ class Facts(msgspec.Struct, frozen=True):
     margin_ppm: int
     notes: dict[str, Any]
     """Further fields for the record: attribution, user agent, session."""
-    dropped: tuple[str, ...] = ()
-    """What the attempt's dialect could not carry of the request, by name."""
+    lost: Asked | None = None
+    """The other attempt of a race, cut off because this one spoke first."""
 
     @property
     def ending(self) -> Ending:
@@ -87,7 +95,7 @@ class Facts(msgspec.Struct, frozen=True):
             return "completed"
         if self.progress == "broke":
             return "broken"
-        if self.progress == "spoke" or (self.client_left and self.attempt is not None):
+        if self.progress == "spoke" or (self.client_left and self.asked is not None):
             return "left"
         return "failed" if self.faults else "stopped"
 
@@ -104,13 +112,15 @@ def charge(attempt: Attempt, usage: Usage, started_ms: int, margin_ppm: int) -> 
     )
 
 
-def bill(paid: Charge) -> Bill:
-    """What the caller is told at the end of a completed answer."""
+def bill(paid: Charge, lost: Charge | None, extra: dict[str, Any]) -> Bill:
+    """What the caller is told at the end of a completed answer. `lost`: of a race that the caller
+    asked for; `extra`: further fields for the caller."""
     return Bill(
         usage=paid.usage,
-        charge_nano=paid.charge_nano,
+        charge_nano=paid.charge_nano + (lost.charge_nano if lost else 0),
         prompt_nano=-(-paid.cost.prompt_pico // PICO_PER_NANO),
         completion_nano=-(-paid.cost.completion_pico // PICO_PER_NANO),
+        extra=extra,
     )
 
 
@@ -123,47 +133,57 @@ def close(facts: Facts) -> Settle | Void:
     | left | input and what was delivered, marked estimated unless reported | – |
     | broken | nothing (zero-completion insurance) | what was seen, to provider_unreconciled |
     | failed, stopped | nothing | – |
+
+    The one that lost a race which the caller asked for is charged beside a completed or left
+    answer, within what was reserved for it; what its provider may bill is to provider_unreconciled
+    in every case, since it was cut off and says nothing.
     """
-    paid, ending = facts.charge or seen(facts), facts.ending
+    paid, lost, ending = facts.charge or seen(facts), hedged(facts), facts.ending
+    lost_nano = lost.charge_nano if lost is not None else 0
+    owed = _owed(facts.lost, lost.cost_nano) if lost is not None else ()
     match ending:
-        case "completed" | "left" if paid is not None and facts.attempt is not None:
+        case "completed" | "left" if paid is not None and facts.asked is not None:
             return Settle(
                 hold_id=facts.id,
-                charge_nano=paid.charge_nano,
+                charge_nano=paid.charge_nano + lost_nano,
                 cost_nano=paid.cost_nano,
-                provider=facts.attempt.provider.id,
+                provider=facts.asked.attempt.provider.id,
                 at_ms=facts.ended_ms,
-                generation=_generation(facts, ending, paid),
-                platform_costs=_owed(facts.attempt, paid.unbelieved_nano),
+                generation=_generation(facts, ending, paid, lost),
+                platform_costs=(*_owed(facts.asked, paid.unbelieved_nano), *owed),
             )
-        case "broken" if paid is not None and facts.attempt is not None:
+        case "broken" if paid is not None and facts.asked is not None:
             return Void(
                 hold_id=facts.id,
                 reason="provider_broke_off",
                 at_ms=facts.ended_ms,
-                generation=_generation(facts, ending, None),
-                platform_costs=_owed(facts.attempt, paid.cost_nano + paid.unbelieved_nano),
+                generation=_generation(facts, ending, None, None),
+                platform_costs=(
+                    *_owed(facts.asked, paid.cost_nano + paid.unbelieved_nano),
+                    *owed,
+                ),
             )
         case _:
             return Void(
                 hold_id=facts.id,
                 reason=ending,
                 at_ms=facts.ended_ms,
-                generation=_generation(facts, ending, None),
+                generation=_generation(facts, ending, None, None),
+                platform_costs=owed,
             )
 
 
-def _owed(attempt: Attempt, nano: int) -> tuple[PlatformCost, ...]:
-    return (PlatformCost(attempt.provider.id, nano),) if nano else ()
+def _owed(to: Asked | None, nano: int) -> tuple[PlatformCost, ...]:
+    return (PlatformCost(to.attempt.provider.id, nano),) if nano and to is not None else ()
 
 
 def progress(facts: Facts) -> Entry | None:
     """What a crash right now should settle this call at, and call it; None before the first
     content, and once the end is known."""
-    attempt, paid = facts.attempt, seen(facts) if facts.progress == "spoke" else None
-    if attempt is None or paid is None:
+    paid = seen(facts) if facts.progress == "spoke" else None
+    if facts.asked is None or paid is None:
         return None
-    usage = paid.usage
+    attempt, usage, lost = facts.asked.attempt, paid.usage, hedged(facts)
     of = Delivered(
         model=attempt.model.id,
         provider=attempt.provider.id,
@@ -176,24 +196,40 @@ def progress(facts: Facts) -> Entry | None:
         cached_tokens=usage.cached_tokens,
         streamed=facts.request.stream,
     )
-    return Entry(facts.id, paid.charge_nano, paid.cost_nano, of)
+    charge_nano = paid.charge_nano + (lost.charge_nano if lost else 0)
+    return Entry(facts.id, charge_nano, paid.cost_nano, of)
 
 
 def seen(facts: Facts) -> Charge | None:
     """What passed, priced. None when nothing was being listened to."""
-    if facts.attempt is None:
+    return None if facts.asked is None else _seen(facts, facts.asked)
+
+
+def hedged(facts: Facts) -> Charge | None:
+    """What the one that lost a race costs: its input, and what it said before it was cut off, at
+    most what was reserved for it. None when nobody lost."""
+    if facts.lost is None:
         return None
-    request, meter = facts.request, facts.meter or Meter()
+    paid = _seen(facts, facts.lost)
+    return msgspec.structs.replace(
+        paid, charge_nano=min(paid.charge_nano, facts.plan.reserved_nano)
+    )
+
+
+def _seen(facts: Facts, asked: Asked) -> Charge:
+    request, meter, attempt = facts.request, asked.meter or Meter(), asked.attempt
     said = meter.usage_or_estimate(request.prompt_tokens_likely)
     if request.images:
         said = msgspec.structs.replace(said, images=request.images)
     believed = said.within(
-        _prompt_most(facts.attempt, request), _output_most(facts), request.search_units
+        _prompt_most(attempt, request),
+        OUTPUT_SLACK * asked.output_tokens_max * request.choices + OUTPUT_SLACK_TOKENS,
+        request.search_units,
     )
-    paid = charge(facts.attempt, believed, facts.started_ms, facts.margin_ppm)
+    paid = charge(attempt, believed, facts.started_ms, facts.margin_ppm)
     if believed is said:
         return paid
-    whole = charge(facts.attempt, said, facts.started_ms, 0)
+    whole = charge(attempt, said, facts.started_ms, 0)
     return msgspec.structs.replace(paid, unbelieved_nano=max(0, whole.cost_nano - paid.cost_nano))
 
 
@@ -204,11 +240,6 @@ def _prompt_most(attempt: Attempt, request: Request) -> int:
         return counted
     window = attempt.endpoint.context_length or attempt.model.context_length or WINDOW_TOKENS
     return max(counted, window)
-
-
-def _output_most(facts: Facts) -> int:
-    limit = facts.output_tokens_max or 0
-    return OUTPUT_SLACK * limit * facts.request.choices + OUTPUT_SLACK_TOKENS
 
 
 _STANDING = frozenset({"not_live", "disabled", "dialect", "model_type", "service_tier"})
@@ -223,8 +254,11 @@ _STATUS: dict[Ending, Literal["completed", "cancelled", "failed", "refused"]] = 
 }
 
 
-def _generation(facts: Facts, ending: Ending, paid: Charge | None) -> Generation:
-    attempt, meter = facts.attempt, facts.meter
+def _generation(
+    facts: Facts, ending: Ending, paid: Charge | None, lost: Charge | None
+) -> Generation:
+    asked = facts.asked
+    attempt, meter = (asked.attempt, asked.meter) if asked is not None else (None, None)
     usage = paid.usage if paid else Usage()
     return Generation(
         id=facts.id,
@@ -235,7 +269,7 @@ def _generation(facts: Facts, ending: Ending, paid: Charge | None) -> Generation
         provider=attempt.provider.name if attempt else "",
         endpoint=attempt.endpoint.key if attempt else "",
         status=_STATUS[ending],
-        charge_nano=paid.charge_nano if paid else 0,
+        charge_nano=(paid.charge_nano if paid else 0) + (lost.charge_nano if lost else 0),
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         reasoning_tokens=usage.reasoning_tokens,
@@ -246,7 +280,7 @@ def _generation(facts: Facts, ending: Ending, paid: Charge | None) -> Generation
         latency_ms=None if facts.first_ms is None else facts.first_ms - facts.started_ms,
         duration_ms=facts.ended_ms - facts.started_ms,
         price_version=attempt.endpoint.price_version if attempt else "",
-        detail=msgspec.json.encode(_detail(facts, paid, meter)),
+        detail=msgspec.json.encode(_detail(facts, paid, lost)),
     )
 
 
@@ -256,39 +290,49 @@ def _finish(ending: Ending, meter: Meter | None) -> str | None:
     return meter.finish if meter else None
 
 
-def _detail(facts: Facts, paid: Charge | None, meter: Meter | None) -> dict[str, Any]:
+def _detail(facts: Facts, paid: Charge | None, lost: Charge | None) -> dict[str, Any]:
     """The part of a record that is only ever read whole. Amounts in nano-USD."""
+    asked, plan = facts.asked, facts.plan
+    hold = {
+        "granted": facts.granted_nano,
+        "output_tokens_max": None if asked is None else asked.output_tokens_max,
+    }
     detail: dict[str, Any] = {
-        "requested": facts.plan.requested,
-        "strategy": facts.plan.strategy,
+        "requested": plan.requested,
+        "strategy": plan.strategy,
         "cancelled": facts.client_left,
-        "hold": {"granted": facts.granted_nano, "output_tokens_max": facts.output_tokens_max},
+        "hold": hold,
         "attempts": [
             {
-                "provider_name": attempt.provider.name,
-                "endpoint_id": attempt.endpoint.key,
-                "model_permaslug": attempt.model.id,
+                **_called(attempt),
                 "status": fault.status,
                 "error_type": fault.error_type,
                 "error": fault.message,
             }
             for attempt, fault in facts.faults
         ],
+        "order": [attempt.endpoint.key for attempt in plan.attempts],
     }
-    if facts.attempt is not None and facts.progress != "broke":
-        detail["attempts"].append(
-            {
-                "provider_name": facts.attempt.provider.name,
-                "endpoint_id": facts.attempt.endpoint.key,
-                "model_permaslug": facts.attempt.model.id,
-                "status": 200,
-            }
-        )
-    if facts.attempt is not None and facts.attempt.dropped_params:
-        detail["dropped_params"] = facts.attempt.dropped_params
-    if facts.attempt is not None and facts.dropped:
-        detail["dropped"] = facts.dropped
-    drops = [drop for drop in facts.plan.drops if drop.reason not in _STANDING]
+    if facts.lost is not None:
+        detail["attempts"].append({**_called(facts.lost.attempt), "status": _HUNG_UP})
+        detail["hedge"] = {
+            "endpoint_id": facts.lost.attempt.endpoint.key,
+            "charge": lost.charge_nano if lost else 0,
+            "usage": lost.usage if lost else None,
+        }
+    if asked is not None and facts.progress != "broke":
+        detail["attempts"].append({**_called(asked.attempt), "status": 200})
+    if asked is not None and asked.attempt.dropped_params:
+        detail["dropped_params"] = asked.attempt.dropped_params
+    if asked is not None and asked.dropped:
+        detail["dropped"] = asked.dropped
+    if plan.sort is not None:
+        detail["sort"] = plan.sort
+    if plan.stuck is not None:
+        detail["sticky"] = plan.stuck
+    if plan.pipeline:
+        detail["pipeline"] = plan.pipeline
+    drops = [drop for drop in plan.drops if drop.reason not in _STANDING]
     if drops:
         detail["drops"] = drops
     if paid is not None:
@@ -300,11 +344,23 @@ def _detail(facts: Facts, paid: Charge | None, meter: Meter | None) -> dict[str,
             "other_pico": paid.cost.other_pico,
             "cache_discount_pico": paid.cost.cache_discount_pico,
         }
-    if meter is not None:
-        detail["native_finish_reason"] = meter.native_finish
-        detail["upstream_id"] = meter.upstream_id
-        detail["service_tier"] = meter.service_tier
+    if asked is not None and asked.meter is not None:
+        detail["native_finish_reason"] = asked.meter.native_finish
+        detail["upstream_id"] = asked.meter.upstream_id
+        detail["service_tier"] = asked.meter.service_tier
     if facts.request.session_id is not None:
         detail["session_id"] = facts.request.session_id
     detail.update(facts.notes)
     return detail
+
+
+def _called(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "provider_name": attempt.provider.name,
+        "endpoint_id": attempt.endpoint.key,
+        "model_permaslug": attempt.model.id,
+    }
+
+
+_HUNG_UP = 499
+"""By us: the other endpoint of a race had spoken."""

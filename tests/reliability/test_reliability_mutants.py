@@ -214,7 +214,7 @@ class Mutant(NamedTuple):
     check: Check
 
 
-FLOW, RECEIPT, GATEWAY = "flow.py", "receipt.py", "gateway.py"
+FLOW, CALLING, RECEIPT, GATEWAY = "flow.py", "calling.py", "receipt.py", "gateway.py"
 MUTANTS = (
     Mutant(
         "a cancelled request is not settled",
@@ -254,7 +254,7 @@ MUTANTS = (
     ),
     Mutant(
         "the provider is not hung up on",
-        FLOW,
+        CALLING,
         "            await answer.close()\n",
         "            answer.status\n",
         leaves_mid_stream,
@@ -262,8 +262,8 @@ MUTANTS = (
     Mutant(
         "an answer that is billed anyway is cut off",
         FLOW,
-        "not self.attempt.provider.cancels",
-        "self.attempt.provider.cancels",
+        "not current.attempt.provider.cancels",
+        "current.attempt.provider.cancels",
         leaves_who_bills_anyway,
     ),
     Mutant(
@@ -275,7 +275,7 @@ MUTANTS = (
     ),
     Mutant(
         "failing over after the first content",
-        FLOW,
+        CALLING,
         "while not (meter.spoke or meter.ended):",
         "while not meter.ended:",
         dies_mid_stream,
@@ -283,8 +283,8 @@ MUTANTS = (
     Mutant(
         "[DONE] after an error",
         "dialects/openai_chat_stream.py",
-        '        return event(msgspec.json.encode({**self._top([failure_choice()]), "error": body}))',
-        '        return event(msgspec.json.encode({**self._top([failure_choice()]), "error": body})) + DONE',
+        '        return event(msgspec.json.encode({**self._top([failure_choice()]), **error.body()}))',
+        '        return event(msgspec.json.encode({**self._top([failure_choice()]), **error.body()})) + DONE',
         dies_mid_stream,
     ),
     Mutant(
@@ -334,7 +334,7 @@ MUTANTS = (
     ),
     Mutant(
         "the output limit is not clamped upstream",
-        FLOW,
+        CALLING,
         "outbound = out.render_request(ready, attempt, self.output_tokens_max)",
         "outbound = out.render_request(ready, attempt, attempt.output_tokens_wanted)",
         clamps_upstream,
@@ -342,8 +342,8 @@ MUTANTS = (
     Mutant(
         "the charge is a nano-USD short",
         RECEIPT,
-        "                charge_nano=paid.charge_nano,\n                cost_nano",
-        "                charge_nano=paid.charge_nano - 1,\n                cost_nano",
+        "                charge_nano=paid.charge_nano + lost_nano,\n",
+        "                charge_nano=paid.charge_nano + lost_nano - 1,\n",
         completes,
     ),
 )

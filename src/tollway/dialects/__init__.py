@@ -76,6 +76,7 @@ class Meter:
         "fault",
         "finish",
         "native_finish",
+        "opaque",
         "reasoning_bytes",
         "service_tier",
         "spoke",
@@ -89,6 +90,8 @@ class Meter:
         """A content event was seen: from here on there is no failing over."""
         self.ended = False
         """The dialect's own end of stream was seen, or a whole body parsed."""
+        self.opaque = False
+        """The answer carried state that only its provider can read: signed or encrypted reasoning."""
         self.finish: FinishReason | None = None
         self.native_finish: str | None = None
         self.usage: Usage | None = None

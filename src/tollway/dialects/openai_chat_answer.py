@@ -128,6 +128,10 @@ def note(meter: Meter, delta: Delta) -> None:
     if delta.function_call is not None:
         meter.text_bytes += size(delta.function_call.arguments or "")
         said = True
+    if delta.reasoning_details:
+        meter.opaque = meter.opaque or any(
+            b'"signature"' in d or b'"data"' in d for d in map(bytes, delta.reasoning_details)
+        )
     if delta.audio or delta.images or delta.reasoning_details:
         said = True
     if said:

@@ -248,6 +248,11 @@ class Cuts(Struct, forbid_unknown_fields=True):
     p99: Cut | None = None
 
 
+class Hedge(Struct, forbid_unknown_fields=True):
+    after: Literal["p95"] | Annotated[float, Meta(gt=0, le=600)] = "p95"
+    max_cost: Usd | None = None
+
+
 class Provider(Struct, forbid_unknown_fields=True):
     order: list[str] | None = None
     only: list[str] | None = None
@@ -263,6 +268,7 @@ class Provider(Struct, forbid_unknown_fields=True):
     preferred_min_throughput: Cuts | Cut | None = None
     preferred_max_latency: Cuts | Cut | None = None
     options: dict[str, dict[str, Raw]] | None = None
+    hedge: Hedge | None = None
 
 
 # ---- the request ---------------------------------------------------------------------------------

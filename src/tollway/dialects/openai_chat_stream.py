@@ -128,8 +128,7 @@ class StreamRelay(Reading):
         return escape_separators(b"".join(out)) + DONE
 
     def failure(self, error: TollwayError) -> bytes:
-        body = error.body()["error"]
-        return event(msgspec.json.encode({**self._top([failure_choice()]), "error": body}))
+        return event(msgspec.json.encode({**self._top([failure_choice()]), **error.body()}))
 
     # ---- one chunk, the long way -----------------------------------------------------------------
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 
 from .. import errors
-from ..canon import NO_PREFERENCES, MaxPrice, Preferences
+from ..canon import NO_PREFERENCES, HedgeWish, MaxPrice, Preferences
+from ..money import PICO_PER_NANO
 from . import openai_chat_schema as schema
 
 
@@ -37,6 +38,18 @@ def preferences(provider: schema.Provider | None) -> Preferences:
             if provider.options
             else None
         ),
+        hedge=_hedge(provider.hedge),
+    )
+
+
+def _hedge(wish: schema.Hedge | None) -> HedgeWish | None:
+    """`max_cost` is in USD, `after` in seconds."""
+    if wish is None:
+        return None
+    cap_pico = _pico(wish.max_cost, "hedge.max_cost", 12)
+    return HedgeWish(
+        after_s=None if wish.after == "p95" else wish.after,
+        max_cost_nano=None if cap_pico is None else cap_pico // PICO_PER_NANO,
     )
 
 
@@ -59,11 +72,11 @@ def _max_price(caps: schema.PriceCaps | None) -> MaxPrice | None:
     if caps is None:
         return None
     return MaxPrice(
-        prompt=_pico(caps.prompt, "prompt", 6),
-        completion=_pico(caps.completion, "completion", 6),
-        audio=_pico(caps.audio, "audio", 6),
-        request=_pico(caps.request, "request", 12),
-        image=_pico(caps.image, "image", 12),
+        prompt=_pico(caps.prompt, "max_price.prompt", 6),
+        completion=_pico(caps.completion, "max_price.completion", 6),
+        audio=_pico(caps.audio, "max_price.audio", 6),
+        request=_pico(caps.request, "max_price.request", 12),
+        image=_pico(caps.image, "max_price.image", 12),
     )
 
 
@@ -72,7 +85,7 @@ def _pico(usd: str | float | None, name: str, exponent: int) -> int | None:
     JSON numbers are taken by their shortest decimal spelling, which is what the caller typed."""
     if usd is None:
         return None
-    path = f"provider.max_price.{name}"
+    path = f"provider.{name}"
     try:
         value = Decimal(str(usd).strip())
     except InvalidOperation:

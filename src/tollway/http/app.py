@@ -30,6 +30,7 @@ SPEAKS: dict[str, tuple[str, str]] = {
     "count_tokens": ("gemini", "count"),
     "embeddings": ("openai_embeddings", "answer"),
     "rerank": ("rerank", "answer"),
+    "explain_route": ("openai_chat", "explain"),
 }
 """Operation of an inference route to the dialect it speaks and what it does."""
 

@@ -13,11 +13,15 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
+import msgspec
+
 from .. import errors
 from ..canon import Request
 from ..dialects import dialect
 from ..flow import Call, serve
 from ..gateway import Caller, Gateway
+from ..routing.explain import Told, explained
+from ..routing.plan import refusal
 from .body import ClientGone, Room, read_body
 from .replies import CORS_HEADERS, error_headers
 
@@ -30,6 +34,16 @@ _HEARD = (
     b"x-anthropic-beta",
 )
 """Headers that dialects read."""
+
+EXPLAINED = {
+    "chat": "openai_chat",
+    "completions": "openai_completions",
+    "responses": "openai_responses",
+    "messages": "anthropic_messages",
+    "embeddings": "openai_embeddings",
+    "rerank": "rerank",
+}
+"""`api` of the route that explains: in which dialect the body is written."""
 
 _JSON = (b"content-type", b"application/json")
 _UNBUFFERED = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
@@ -161,6 +175,8 @@ class Inference:
         try:
             if action == "count":
                 await self._count(spoken, reply, scope, receive, headers)
+            elif action == "explain":
+                await self._explain(reply, scope, receive, headers)
             else:
                 await self._walk(spoken, reply, scope, receive, headers)
         except ClientGone:
@@ -168,6 +184,8 @@ class Inference:
         except errors.TollwayError as error:
             if not reply.entered:
                 self._count_refusal(reply.call, error)
+            if reply.call is not None and error.status != 500:
+                error.beside = reply.call.metadata()
             await reply.fail(error, spoken.render_error)
         except asyncio.CancelledError:
             if reply.call is not None and reply.call.client_left:
@@ -183,9 +201,8 @@ class Inference:
         gateway = self.gateway
         caller = await self._caller(scope, headers)
         gateway.admit()
-        body = await read_body(receive, headers, gateway.settings.body_limit_bytes, self._room)
-        request: Request = spoken.parse_request(body, _heard(scope, headers), scope["path"])
-        call = reply.call = serve(gateway, caller, request, _notes(headers))
+        request = await self._asked(spoken, scope, receive, headers)
+        call = reply.call = serve(gateway, caller, request, _notes(headers), _told(headers))
         reply.speak(spoken, request)
         gateway.running += 1
         try:
@@ -200,6 +217,36 @@ class Inference:
         finally:
             gateway.running -= 1
             self.replies.discard(reply)
+
+    async def _explain(
+        self, reply: Reply, scope: Any, receive: Any, headers: dict[bytes, bytes]
+    ) -> None:
+        """The plan for a request that is not sent: what would be tried, at what ceiling. One that
+        would be refused is explained too."""
+        api = (_query(scope, "api") or b"chat").decode("latin-1")
+        name = EXPLAINED.get(api)
+        if name is None:
+            raise errors.bad_field("api", f"expected one of {', '.join(EXPLAINED)}")
+        caller = await self._caller(scope, headers)
+        request = await self._asked(dialect(name), scope, receive, headers)
+        now_s = self.gateway.clock()
+        try:
+            _, plan = self.gateway.plan(request, caller, now_s)
+        except errors.CallerError as error:
+            told: dict[str, Any] = {"requested": list(request.models), "refusal": error.body()}
+        else:
+            refused = None if plan.attempts else refusal(plan, self.gateway.index).body()
+            told = {**explained(plan), "refusal": refused}
+        await reply.whole(200, msgspec.json.encode({"data": told}))
+
+    async def _asked(
+        self, spoken: Any, scope: Any, receive: Any, headers: dict[bytes, bytes]
+    ) -> Request:
+        """The body, in the words of its dialect. Raises CallerError."""
+        limit_bytes = self.gateway.settings.body_limit_bytes
+        body = await read_body(receive, headers, limit_bytes, self._room)
+        request: Request = spoken.parse_request(body, _heard(scope, headers), scope["path"])
+        return request
 
     async def _count(
         self, spoken: Any, reply: Reply, scope: Any, receive: Any, headers: dict[bytes, bytes]
@@ -272,9 +319,22 @@ def _error_headers(error: errors.TollwayError) -> tuple[tuple[bytes, bytes], ...
 
 def _generation(call: Call) -> tuple[tuple[bytes, bytes], ...]:
     named = (b"x-generation-id", call.id.encode())
-    if call.clamped:
-        return named, (b"x-tollway-output-limit", str(call.output_tokens_max).encode())
+    limit = call.clamped
+    if limit is not None:
+        return named, (b"x-tollway-output-limit", str(limit).encode())
     return (named,)
+
+
+def _told(headers: Mapping[bytes, bytes]) -> Told | None:
+    """How much of routing the caller asked to read."""
+    if headers.get(b"x-tollway-metadata") == b"enabled":
+        return "tollway"
+    if any(headers.get(name) == b"enabled" for name in _METADATA):
+        return "openrouter"
+    return None
+
+
+_METADATA = (b"x-openrouter-metadata", b"x-openrouter-experimental-metadata")
 
 
 def _heard(scope: Any, headers: Mapping[bytes, bytes]) -> Mapping[str, str]:

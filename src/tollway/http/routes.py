@@ -257,6 +257,25 @@ ROUTES: tuple[Route, ...] = (
         answer="AnyResult",
         errors=_INFERENCE_ERRORS,
     ),
+    Route(
+        method="POST",
+        path="/route/explain",
+        auth=Auth.KEY,
+        operation="explain_route",
+        about="The plan for a request without sending it: endpoints in order, what was left out "
+        "and why, and the most it can cost; free.",
+        door="inference",
+        params=(
+            Param(
+                "api",
+                "In which API the body is written. Default `chat`.",
+                choices=("chat", "completions", "responses", "messages", "embeddings", "rerank"),
+            ),
+        ),
+        body="AnyRequest",
+        answer="AnyResult",
+        errors=(400, 401, 403, 413, 415, 503),
+    ),
     # ---- the catalogue ---------------------------------------------------------------------------
     Route(
         method="GET",

@@ -39,19 +39,22 @@ class RetryBudget:
         self._all.add(second, began=1)
         self._window(provider).add(second, began=1)
 
-    def allow(self, provider: str, now_s: float) -> bool:
-        """May a further attempt go to this provider? If so it is counted."""
+    def allow(
+        self, provider: str, now_s: float, percent: int | None = None, floor: int | None = None
+    ) -> bool:
+        """May a further attempt go to this provider? If so it is counted. `percent` and `floor`
+        set a tighter bound for attempts of a kind that can wait, on the same counters."""
         second = int(now_s)
         window = self._window(provider)
-        if not (self._spare(self._all, second) and self._spare(window, second)):
-            return False
+        percent = self._percent if percent is None else percent
+        floor = self._floor if floor is None else floor
+        for counted in (self._all, window):
+            began, retried = counted.sums(second)
+            if retried >= max(floor, began * percent // 100):
+                return False
         self._all.add(second, retried=1)
         window.add(second, retried=1)
         return True
-
-    def _spare(self, window: _Window, second: int) -> bool:
-        began, retried = window.sums(second)
-        return retried < max(self._floor, began * self._percent // 100)
 
     def _window(self, provider: str) -> _Window:
         window = self._by_provider.get(provider)

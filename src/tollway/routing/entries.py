@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -127,12 +127,29 @@ class Attempt(msgspec.Struct, frozen=True):
         return max(0, min(self.output_tokens_wanted, affordable))
 
 
+class Hedge(msgspec.Struct, frozen=True):
+    """The second attempt is started beside the first when that has not spoken in `after_s`."""
+
+    after_s: float
+    reserve_nano: int
+    """The most the caller pays for the one that loses; held beside the dearest attempt."""
+
+
+class Stuck(msgspec.Struct, frozen=True):
+    """Where the conversation was answered before."""
+
+    endpoint: str
+    """Its key, `model@tag`."""
+    pinned: bool = False
+    """Its answer carried state that only it can read (signed or encrypted reasoning)."""
+
+
 class Plan(msgspec.Struct, frozen=True):
     """The ordered attempts, what a hold must cover, and everything left out.
 
     `wanted_nano`/`least_nano` are the dearest attempt's ceilings with the wanted and the smallest
-    output limit. An empty `attempts` means nothing can serve; `refusal()` in `routing.plan` turns
-    the drops into the caller's error.
+    output limit, and what a hedge reserves. An empty `attempts` means nothing can serve;
+    `refusal()` in `routing.plan` turns the drops into the caller's error.
     """
 
     requested: tuple[str, ...]
@@ -142,3 +159,16 @@ class Plan(msgspec.Struct, frozen=True):
     least_nano: int
     strategy: str = "direct"
     """`direct`, or `fallback` when several models were asked for."""
+    sort: str | None = None
+    """What ordered the first model's endpoints; None = a draw weighted by price."""
+    stuck: Stuck | None = None
+    """The endpoint that a conversation sticks to, whether or not it could be put first."""
+    hedge: Hedge | None = None
+    pipeline: tuple[dict[str, Any], ...] = ()
+    """What was done to the request or decided about it before endpoints were chosen, as entries of
+    OpenRouter's `openrouter_metadata.pipeline`."""
+
+    @property
+    def reserved_nano(self) -> int:
+        """Part of a hold that no single attempt may use."""
+        return 0 if self.hedge is None else self.hedge.reserve_nano

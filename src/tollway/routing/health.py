@@ -36,6 +36,8 @@ LISTED_WINDOW_S: Final = 1_800.0
 """…and over half an hour in the public list of endpoints."""
 SAMPLES: Final = 128
 """Latest calls that percentiles are taken from, per endpoint: p99 is then about the slowest."""
+P95_SAMPLES: Final = 20
+"""Fewer calls have no 95th percentile worth acting on."""
 RECENT: Final = 32
 """Latest calls an outage is judged by."""
 FRESH_S: Final = 1.0
@@ -146,6 +148,17 @@ class Health:
         record = self._records.get(_key(endpoint_key, credential))
         return None if record is None else record.figures(now_s)[1]
 
+    def p95_latency(self, endpoint_key: str, now_s: float, credential: str = "") -> float | None:
+        """Seconds to the first token that 95 % of the calls of five minutes kept; None below
+        P95_SAMPLES calls."""
+        record = self._records.get(_key(endpoint_key, credential))
+        if record is None:
+            return None
+        values = record.latency.since(now_s - WINDOW_S)
+        return (
+            sorted(values)[-(-len(values) * 95 // 100) - 1] if len(values) >= P95_SAMPLES else None
+        )
+
     def success(self, endpoint_key: str, now_s: float, credential: str = "") -> float | None:
         """Share (0…1) of the latest calls of five minutes that were not sick."""
         record = self._records.get(_key(endpoint_key, credential))
@@ -222,11 +235,14 @@ class _Ring:
             self.value[place] = value
         self.count += 1
 
+    def since(self, since_s: float) -> list[float]:
+        return [v for at, v in zip(self.at, self.value, strict=True) if at >= since_s]
+
     def percentiles(
         self, since_s: float, scale: float = 1.0, *, best_high: bool = False
     ) -> dict[str, float] | None:
         """By nearest rank, over samples not older than `since_s`."""
-        values = [v for at, v in zip(self.at, self.value, strict=True) if at >= since_s]
+        values = self.since(since_s)
         if not values:
             return None
         values.sort(reverse=best_high)

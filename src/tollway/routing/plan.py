@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
+from typing import Any
 
 from ..canon import Fault, Request
 from ..money import charge_nano
 from .budget import backoff_s
 from .ceilings import attempt
-from .entries import Attempt, Drop, DropReason, Offer, Plan, Policy
+from .entries import Attempt, Drop, DropReason, Offer, Plan, Policy, Stuck
 from .filters import Ask, Resolve, active, ask_of, explicit, named, tier_only
 from .health import Health
+from .hedge import hedge
 from .params import SOFT
 from .ranking import ranked
 from .refusal import refusal
@@ -34,11 +36,12 @@ def plan(
     now_s: float,
     random: Random,
     resolve_provider: Resolve = str.lower,
+    stuck: Stuck | None = None,
 ) -> Plan:
     """Decide the attempts. `offers` maps each requested slug, routing variants included, to its
     offers in the order to try (`Index.offers`); an empty sequence is a model nobody knows.
 
-    Never raises: a plan without attempts is turned into the caller's error by `refusal`.
+    `stuck` is where the conversation was answered before. Never raises: a plan without attempts is turned into the caller's error by `refusal`.
     """
     ask = ask_of(request, policy, now_s, resolve_provider)
     wishes = request.preferences
@@ -56,16 +59,29 @@ def plan(
         groups = [(groups[0][0], [offer for _, kept in groups for offer in kept])]
     attempts: list[Attempt] = []
     for sort, kept in groups:
-        order = ranked(ask, kept, sort, health, random)
+        order = ranked(ask, kept, sort, health, random, stuck)
         _take(ask, order, policy, attempts, drops)
+    hedged, pipeline = None, _NOTHING_DONE
+    if wishes.hedge is not None:
+        any_model = wishes.partition == "none"
+        hedged, note = hedge(wishes.hedge, attempts, health, policy, now_s, any_model=any_model)
+        pipeline = (note,)
+    reserve_nano = 0 if hedged is None else hedged.reserve_nano
     return Plan(
         requested=request.models,
         attempts=tuple(attempts),
         drops=tuple(drops),
-        wanted_nano=_ceiling(attempts, policy, least=False),
-        least_nano=_ceiling(attempts, policy, least=True),
+        wanted_nano=_ceiling(attempts, policy, least=False) + reserve_nano,
+        least_nano=_ceiling(attempts, policy, least=True) + reserve_nano,
         strategy="fallback" if len(offers) > 1 else "direct",
+        sort=groups[0][0] if groups else None,
+        stuck=stuck,
+        hedge=hedged,
+        pipeline=pipeline,
     )
+
+
+_NOTHING_DONE: tuple[dict[str, Any], ...] = ()
 
 
 def after(plan: Plan, index: int, fault: Fault) -> int | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf, log
 from random import Random
 
-from .entries import Offer
+from .entries import Offer, Stuck
 from .filters import TIERS, Ask
 from .health import Health
 
@@ -21,13 +21,18 @@ Strategy = Callable[[Offer, Health, float, Random], float]
 
 
 def ranked(
-    ask: Ask, kept: Sequence[Offer], sort: str | None, health: Health, random: Random
+    ask: Ask,
+    kept: Sequence[Offer],
+    sort: str | None,
+    health: Health,
+    random: Random,
+    stuck: Stuck | None = None,
 ) -> list[Offer]:
     """All of `kept`, best first."""
     if len(kept) == 1:
         return list(kept)
     now_s, value = ask.now_s, STRATEGIES[sort]
-    place = _placing(ask, health)
+    place = _placing(ask, health, stuck)
     keyed = [
         (place(offer) if place else 0, value(offer, health, now_s, random), offer.typical_pico, n)
         for n, offer in enumerate(kept)
@@ -78,22 +83,30 @@ STRATEGIES: Mapping[str | None, Strategy] = {
 }
 
 
-def _placing(ask: Ask, health: Health) -> Callable[[Offer], int] | None:
+def _placing(ask: Ask, health: Health, stuck: Stuck | None) -> Callable[[Offer], int] | None:
     """The part of a place that comes before the sort, as one number; None when it is the same for
-    all, as it is for a plain request while everything is well."""
+    all, as it is for a plain request while everything is well.
+
+    A warm cache is worth more than the sort and less than a promise (a cut-off) or a working
+    endpoint; state that only one endpoint can read is worth more than a cut-off as well.
+    """
     wishes, now_s = ask.request.preferences, ask.now_s
     order, tiers = ask.order, TIERS.get(ask.tier or "", ())
     cutoffs = bool(wishes.preferred_min_throughput or wishes.preferred_max_latency)
     troubled = health.troubled(now_s)
-    if not (order or tiers or cutoffs or troubled):
+    if not (order or tiers or cutoffs or troubled or stuck):
         return None
+    pin = stuck.endpoint if stuck is not None and stuck.pinned else None
+    warm = stuck.endpoint if stuck is not None else None
 
     def place(offer: Offer) -> int:
         listed = _position(offer, order) if order else 0
         tier = tiers.index(offer.tier) if offer.tier in tiers else len(tiers)
         sick = health.rank(offer.endpoint.key, offer.provider.id, now_s) if troubled else 0
+        elsewhere = pin is not None and offer.endpoint.key != pin
         missed = _missed(offer, ask, health) if cutoffs else 0
-        return ((listed * 8 + tier) * 8 + sick) * 8 + missed
+        cold = warm is not None and offer.endpoint.key != warm
+        return ((((listed * 8 + tier) * 8 + sick) * 2 + elsewhere) * 8 + missed) * 2 + cold
 
     return place
 

@@ -97,6 +97,8 @@ def note_block(meter: Meter, block: Block) -> None:
     meter.reasoning_bytes += size(block.thinking or "")
     if block.type == "tool_use":
         meter.text_bytes += size(block.name or "")
+    if block.signature or block.type == "redacted_thinking":
+        meter.opaque = True
     if block.text or block.thinking or block.type not in ("text", "thinking"):
         meter.spoke = True
 
@@ -107,7 +109,9 @@ def note_delta(meter: Meter, delta: Delta) -> None:
         meter.text_bytes += size(piece)
     elif delta.thinking:
         meter.reasoning_bytes += size(delta.thinking)
-    elif not delta.signature:
+    elif delta.signature:
+        meter.opaque = True
+    else:
         return
     meter.spoke = True
 

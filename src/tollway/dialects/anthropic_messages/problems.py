@@ -48,4 +48,4 @@ def _body(error: TollwayError) -> dict[str, Any]:
     if error.status == 503 and error.error_type == "server":
         kind = OTHERWISE
     said = {"type": kind, "message": error.message, "error_type": error.error_type}
-    return {"type": "error", "error": said}
+    return {"type": "error", "error": said, **error.beside}

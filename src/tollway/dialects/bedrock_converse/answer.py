@@ -150,11 +150,11 @@ class Reading:
         return [canon.Reasoning(text, (thinking_detail(text, None, index),))]
 
     def signed(self, signature: str, index: int) -> list[Event]:
-        self.meter.spoke = True
+        self.meter.spoke = self.meter.opaque = True
         return [canon.Reasoning(details=(signature_detail(signature, index),))]
 
     def redacted(self, data: str, index: int) -> list[Event]:
-        self.meter.spoke = True
+        self.meter.spoke = self.meter.opaque = True
         return [canon.Reasoning(details=(redacted_detail(data, index),))]
 
     def called(self, name: str, call_id: str) -> list[Event]:
@@ -282,6 +282,7 @@ class BodyParser(Reading):
         if whole is None:
             return []
         self.thought(whole.text, index)  # counted; said in one piece with its signature
+        self.meter.opaque = self.meter.opaque or bool(whole.signature)
         detail = thinking_detail(whole.text, whole.signature, index)
         return [canon.Reasoning(whole.text, (detail,))]
 

@@ -130,6 +130,8 @@ def note(meter: Meter, parts: list[Part]) -> bool:
     """Count what parts deliver; True when they call a function."""
     calls = False
     for part in parts:
+        if part.thought_signature is not None:
+            meter.opaque = True
         if part.text:
             if part.thought:
                 meter.reasoning_bytes += size(part.text)

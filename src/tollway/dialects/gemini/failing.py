@@ -179,4 +179,4 @@ _TYPE = "type.googleapis.com/google.rpc."
 
 def render_error(error: errors.TollwayError) -> bytes:
     """The body of an error answer."""
-    return msgspec.json.encode(error_body(error))
+    return msgspec.json.encode({**error_body(error), **error.beside})

@@ -118,7 +118,7 @@ def render_error(error: TollwayError) -> bytes:
     }
     if "availability" in said:
         body["availability"] = said["availability"]
-    return msgspec.json.encode({"error": body, "error_type": error.error_type})
+    return msgspec.json.encode({"error": body, "error_type": error.error_type, **error.beside})
 
 
 def failed(error: TollwayError) -> dict[str, Any]:

@@ -180,6 +180,7 @@ class ResponsesReading(Reading):
             self.meter.spoke = True
         elif whole and (item.encrypted_content or item.content or item.summary or item.result):
             self.meter.spoke = True
+            self.meter.opaque = self.meter.opaque or bool(item.encrypted_content)
 
     def _finished(self, response: dict[str, Raw]) -> None:
         """A terminal response: finish reason and usage, or a fault it declares."""
@@ -198,7 +199,9 @@ class ResponsesReading(Reading):
             reason = INCOMPLETE.get(native, "stop")
         else:
             for raw in output_of(response):
-                self._called = self._called or item_of(raw).type in CALLS
+                item = item_of(raw)
+                self._called = self._called or item.type in CALLS
+                self.meter.opaque = self.meter.opaque or bool(item.encrypted_content)
             reason = "tool_calls" if self._called else "stop"
         self.meter.finish, self.meter.native_finish = reason, native
         self.finishes[0] = reason, native

@@ -1,0 +1,154 @@
+"""One attempt at one endpoint, from its request to its last byte.
+
+Not here: which endpoint, what follows a failure, what it costs (`flow` asks others). A `Try` is
+used by one task at a time; what it has heard so far may be read by anyone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from .canon import Request
+from .dialects import Head, Relay, dialect
+from .gateway import Gateway
+from .receipt import Asked
+from .routing.entries import Attempt
+from .upstream import Answer, AttemptFailed
+
+Write = Callable[[bytes], Awaitable[None]]
+"""Takes the caller's bytes; may wait while the caller is slow to read."""
+
+
+class Try:
+    """`listen`, then `rest`; `hang_up` in any case."""
+
+    __slots__ = (
+        "_answer",
+        "_gateway",
+        "_head",
+        "_until_s",
+        "attempt",
+        "called_s",
+        "dropped",
+        "first_s",
+        "output_tokens_max",
+        "relay",
+        "request",
+        "sent",
+    )
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        request: Request,
+        attempt: Attempt,
+        *,
+        output_tokens_max: int,
+        head: Head,
+        until_s: float,
+    ) -> None:
+        """`until_s`: the request's one deadline, by the gateway's clock."""
+        self.attempt = attempt
+        self.request = request
+        self.output_tokens_max = output_tokens_max
+        self.called_s = gateway.clock()
+        """When it began: health must not blame an endpoint for those before it."""
+        self.first_s: float | None = None
+        self.sent = False
+        """The request has left: from here on the provider may work, and bill."""
+        self.relay: Relay | None = None
+        self.dropped: tuple[str, ...] = ()
+        """What the endpoint's dialect could not carry of the request."""
+        self._gateway = gateway
+        self._head = head
+        self._until_s = until_s
+        self._answer: Answer | None = None
+
+    async def listen(self) -> bytes:
+        """Call the endpoint and wait for its first content, in the caller's bytes. Raises
+        AttemptFailed."""
+        request, attempt, gateway = self.request, self.attempt, self._gateway
+        out = dialect(attempt.endpoint.dialect)
+        ready = await gateway.ready(request, attempt)
+        outbound = out.render_request(ready, attempt, self.output_tokens_max)
+        self.dropped = outbound.dropped
+        self._answer = answer = await gateway.open(
+            attempt,
+            outbound,
+            self._until_s - gateway.clock(),
+            stream=request.stream,
+            on_sent=self._has_left,
+        )
+        quirks = attempt.provider.quirks
+        if answer.status >= 400:
+            body = await _all(answer, limit=65_536)
+            now_s = gateway.clock()
+            raise AttemptFailed(
+                out.parse_fault(answer.status, answer.headers, body, now_s=now_s, quirks=quirks)
+            )
+        self.relay = relay = dialect(request.dialect).relay(
+            self._head, attempt.endpoint.dialect, quirks, request
+        )
+        meter, spoken = relay.meter, b""
+        while not (meter.spoke or meter.ended):
+            data = await answer.read()
+            spoken += relay.feed(data) if data else relay.finish()
+            if meter.fault is not None:
+                raise AttemptFailed(meter.fault)
+            if not data:
+                break
+        self.first_s = gateway.clock()
+        return spoken
+
+    async def rest(self, write: Write) -> None:
+        """Pass on what follows the first content, to the provider's end. Raises AttemptFailed when
+        it breaks off."""
+        relay, answer = self.relay, self._answer
+        assert relay is not None and answer is not None
+        meter, read, feed = relay.meter, answer.read, relay.feed
+        try:
+            while not meter.ended:
+                data = await read()
+                passed = feed(data) if data else relay.finish()
+                if meter.fault is not None:
+                    raise AttemptFailed(meter.fault)
+                if passed:
+                    await write(passed)
+                if not data:
+                    return
+        except AttemptFailed:
+            if not meter.said_everything:  # else only the goodbye is missing
+                raise
+
+    def asked(self) -> Asked | None:
+        """What may be charged for it; None while nothing has left."""
+        if not self.sent:
+            return None
+        meter = self.relay.meter if self.relay is not None else None
+        return Asked(self.attempt, meter, self.output_tokens_max, self.dropped)
+
+    async def hang_up(self) -> None:
+        """Part from the provider; a finished answer leaves its connection for the next call."""
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            await answer.close()
+
+    def _has_left(self) -> None:
+        self.sent = True
+
+
+async def _all(answer: Answer, limit: int) -> bytes:
+    """At most `limit` bytes of a body that is only read for its error text. The status alone says
+    enough: a body that is slow or breaks off is not waited for, and is no fault of its own."""
+    body = b""
+    with suppress(AttemptFailed, TimeoutError):
+        async with asyncio.timeout(_ERROR_BODY_S):
+            while len(body) < limit and (data := await answer.read()):
+                body += data
+    return body[:limit]
+
+
+_ERROR_BODY_S = 2.0
+"""An error's text must arrive this soon: another endpoint is waiting to be tried."""

@@ -1,0 +1,68 @@
+"""The race of two attempts: a second endpoint is asked when the first has not spoken in time.
+
+Not here: whether and when (the plan says so), what the loser costs (`receipt`). Whoever speaks
+first wins; the other is cancelled at once. Both may have been sent, so both are given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from .calling import Try
+from .canon import Fault
+from .upstream import AttemptFailed
+
+
+class Race(msgspec.Struct, frozen=True):
+    """How it ended. `winner` None: everyone who ran has failed."""
+
+    winner: Try | None
+    spoken: bytes
+    loser: Try | None
+    """Cancelled because the other spoke first."""
+    failed: tuple[tuple[Try, Fault], ...]
+
+
+async def race(first: Try, second: Callable[[], Try | None], after_s: float) -> Race:
+    """`second` is asked once, after `after_s` of silence; it may decline with None. Cancelled, it
+    cancels both and lets them close their sockets."""
+    runs: dict[asyncio.Task[bytes], Try] = {asyncio.create_task(first.listen()): first}
+    running = set(runs)
+    failed: list[tuple[Try, Fault]] = []
+    try:
+        done, running = await asyncio.wait(running, timeout=after_s)
+        if not done and (rival := second()) is not None:
+            run = asyncio.create_task(rival.listen())
+            runs[run] = rival
+            running.add(run)
+        while True:
+            spoke = [run for run in runs if run in done and run.exception() is None]
+            failed += [(runs[run], _fault(run)) for run in done if run not in spoke]
+            if spoke or not running:
+                break
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for run in running:
+            run.cancel()
+        if running:
+            await asyncio.wait(running)
+            for run in running:
+                _ = run.cancelled() or run.exception()  # nobody asks any more
+    if not spoke:
+        return Race(None, b"", None, tuple(failed))
+    winner = spoke[0]
+    losers = [each for run, each in runs.items() if run is not winner and run in running]
+    losers += [runs[run] for run in spoke[1:]]
+    return Race(runs[winner], winner.result(), losers[0] if losers else None, tuple(failed))
+
+
+def _fault(run: asyncio.Task[bytes]) -> Fault:
+    """Raises what is no fault of a provider."""
+    error = run.exception()
+    if not isinstance(error, AttemptFailed):
+        assert error is not None
+        raise error
+    return error.fault
