@@ -283,8 +283,8 @@ MUTANTS = (
     Mutant(
         "[DONE] after an error",
         "dialects/openai_chat_stream.py",
-        '        return event(msgspec.json.encode({**self._top([failure_choice()]), **error.body()}))',
-        '        return event(msgspec.json.encode({**self._top([failure_choice()]), **error.body()})) + DONE',
+        "        return event(msgspec.json.encode({**self._top([failure_choice()]), **error.body()}))",
+        "        return event(msgspec.json.encode({**self._top([failure_choice()]), **error.body()})) + DONE",
         dies_mid_stream,
     ),
     Mutant(
