@@ -48,8 +48,10 @@ class Try:
         output_tokens_max: int,
         head: Head,
         until_s: float,
+        lost: tuple[str, ...] = (),
     ) -> None:
-        """`until_s`: the request's one deadline, by the gateway's clock."""
+        """`until_s`: the request's one deadline, by the gateway's clock. `lost`: what had to be
+        left out of the request for this endpoint."""
         self.attempt = attempt
         self.request = request
         self.output_tokens_max = output_tokens_max
@@ -59,8 +61,8 @@ class Try:
         self.sent = False
         """The request has left: from here on the provider may work, and bill."""
         self.relay: Relay | None = None
-        self.dropped: tuple[str, ...] = ()
-        """What the endpoint's dialect could not carry of the request."""
+        self.dropped = lost
+        """What of the caller's request this endpoint is not told."""
         self._gateway = gateway
         self._head = head
         self._until_s = until_s
@@ -73,7 +75,7 @@ class Try:
         out = dialect(attempt.endpoint.dialect)
         ready = await gateway.ready(request, attempt)
         outbound = out.render_request(ready, attempt, self.output_tokens_max)
-        self.dropped = outbound.dropped
+        self.dropped += outbound.dropped
         self._answer = answer = await gateway.open(
             attempt,
             outbound,

@@ -21,6 +21,7 @@ from . import errors, receipt
 from .calling import Try, Write
 from .canon import Fault, Request
 from .dialects import Head, dialect
+from .dialects.states import without_state
 from .gateway import Caller, Gateway
 from .hedging import race
 from .ledger.entries import Held, Hold, Progress, Refused, Void
@@ -197,10 +198,14 @@ class Call:
 
     def _try(self, attempt: Attempt) -> Try:
         spendable_nano = self.granted_nano - self.plan.reserved_nano
+        stuck = self.plan.stuck
+        moved = stuck is not None and stuck.parts(attempt.provider.id)
+        request, lost = without_state(self.request) if moved else (self.request, ())
         return Try(
             self.gateway,
-            self.request,
+            request,
             attempt,
+            lost=lost,
             output_tokens_max=attempt.output_tokens_for(
                 spendable_nano, self.caller.policy.margin_ppm
             ),

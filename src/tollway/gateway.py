@@ -170,7 +170,7 @@ class Gateway:
             return
         kept = sticky.sticks(
             call.plan.stuck,
-            attempt.endpoint.key,
+            attempt.endpoint,
             named=request.session_id is not None or "prompt_cache_key" in request.fields,
             hit=meter.usage is not None and meter.usage.cached_tokens > 0,
             cheaper=base.input_cache_read is not None

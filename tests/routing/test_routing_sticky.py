@@ -14,7 +14,8 @@ from tollway.routing.plan import plan
 from tollway.routing.sticky import IDLE_S, Sticky, sticks
 
 KEY = ("default", "acme/one", "session:1")
-BETA = Stuck("acme/one@beta")
+BETA = Stuck("acme/one@beta", "beta")
+PINNED = Stuck("acme/one@beta", "beta", pinned=True)
 
 
 def test_after_nine_minutes_fifty_nine_it_stays_and_after_ten_minutes_one_it_may_move() -> None:
@@ -76,11 +77,11 @@ CASES = (
     Case(hit=True, leaves=BETA),
     Case(named=True, leaves=BETA),
     Case(hit=True, named=True, cheaper=False),
-    Case(opaque=True, leaves=Stuck(BETA.endpoint, pinned=True)),
-    Case(opaque=True, cheaper=False, leaves=Stuck(BETA.endpoint, pinned=True)),
+    Case(opaque=True, leaves=PINNED),
+    Case(opaque=True, cheaper=False, leaves=PINNED),
     Case(before=BETA, leaves=BETA),
     Case(before=Stuck("acme/one@alpha")),
-    Case(before=Stuck(BETA.endpoint, pinned=True), leaves=Stuck(BETA.endpoint, pinned=True)),
+    Case(before=PINNED, leaves=PINNED),
     Case(before=Stuck("acme/one@alpha", pinned=True), hit=True, leaves=BETA),
 )
 
@@ -89,7 +90,7 @@ CASES = (
 def test_what_a_success_leaves_behind(case: Case) -> None:
     left = sticks(
         case.before,
-        BETA.endpoint,
+        endpoint("beta"),
         named=case.named,
         hit=case.hit,
         cheaper=case.cheaper,
@@ -133,7 +134,7 @@ def test_an_endpoint_in_trouble_is_left_and_the_others_answer() -> None:
     health = Health()
     health.note(endpoint("beta"), Outcome.failed(DOWN), NOW)
     assert first(BETA, health) == ["alpha", "beta"]
-    assert first(Stuck(BETA.endpoint, pinned=True), health) == ["alpha", "beta"]
+    assert first(PINNED, health) == ["alpha", "beta"]
 
 
 def test_a_cut_off_goes_before_a_warm_cache_and_behind_state_that_one_endpoint_can_read() -> None:
@@ -142,8 +143,7 @@ def test_a_cut_off_goes_before_a_warm_cache_and_behind_state_that_one_endpoint_c
         health.note(endpoint(tag), Outcome.answered(latency_s, 10, latency_s), NOW)
     quick = {"p50": 1.0}
     assert first(BETA, health, preferred_max_latency=quick) == ["alpha", "beta"]
-    pinned = Stuck(BETA.endpoint, pinned=True)
-    assert first(pinned, health, preferred_max_latency=quick) == ["beta", "alpha"]
+    assert first(PINNED, health, preferred_max_latency=quick) == ["beta", "alpha"]
 
 
 def test_a_conversation_whose_endpoint_is_not_offered_any_more_is_routed_as_any_other() -> None:

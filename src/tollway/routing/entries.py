@@ -140,8 +140,14 @@ class Stuck(msgspec.Struct, frozen=True):
 
     endpoint: str
     """Its key, `model@tag`."""
+    provider: str = ""
+    """Id of the provider that runs it."""
     pinned: bool = False
     """Its answer carried state that only it can read (signed or encrypted reasoning)."""
+
+    def parts(self, provider: str) -> bool:
+        """Whether `provider` would be shown state that it did not make."""
+        return self.pinned and provider != self.provider
 
 
 class Plan(msgspec.Struct, frozen=True):

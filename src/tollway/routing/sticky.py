@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
+from ..catalogue.entries import Endpoint
 from .entries import Stuck
 
 IDLE_S: Final = 600.0
@@ -63,7 +64,7 @@ class Sticky:
 
 
 def sticks(
-    stuck: Stuck | None, endpoint: str, *, named: bool, hit: bool, cheaper: bool, opaque: bool
+    stuck: Stuck | None, endpoint: Endpoint, *, named: bool, hit: bool, cheaper: bool, opaque: bool
 ) -> Stuck | None:
     """What a success at `endpoint` leaves behind; None = nothing.
 
@@ -71,9 +72,9 @@ def sticks(
     the endpoint's cache-read price is below its prompt price. `opaque`: the answer carried state
     that only this endpoint can read.
     """
-    pinned = opaque or (stuck is not None and stuck.pinned and stuck.endpoint == endpoint)
-    if pinned:
-        return Stuck(endpoint, pinned=True)
-    if cheaper and (named or hit or (stuck is not None and stuck.endpoint == endpoint)):
-        return Stuck(endpoint)
+    again = stuck is not None and stuck.endpoint == endpoint.key
+    if opaque or (again and stuck is not None and stuck.pinned):
+        return Stuck(endpoint.key, endpoint.provider, pinned=True)
+    if cheaper and (named or hit or again):
+        return Stuck(endpoint.key, endpoint.provider)
     return None
