@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tollway.canon import NO_PREFERENCES, MaxPrice, Preferences, Request
+from tollway.canon import HedgeWish, MaxPrice, NO_PREFERENCES, Preferences, Request
 from tollway.dialects.openai_chat import parse_request
 from tollway.dialects.openai_chat_request import ChatRequest
 from tollway.errors import CallerError
@@ -196,6 +196,22 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (
         {"provider": {"max_price": {"tokens": 1}}},
         "provider.max_price.tokens: there is no such field",
+    ),
+    (
+        {"provider": {"hedge": {"after": "p96"}}},
+        'provider.hedge.after: expected "p95" or a number of seconds',
+    ),
+    (
+        {"provider": {"hedge": {"after": 0}}},
+        "provider.hedge.after: expected a number above 0",
+    ),
+    (
+        {"provider": {"hedge": {"max_cost": "much"}}},
+        "provider.hedge.max_cost: expected an amount of USD, got 'much'",
+    ),
+    (
+        {"provider": {"hedge": {"before": 1}}},
+        "provider.hedge.before: there is no such field",
     ),
     (
         {"provider": {"preferred_max_latency": {"p51": 1}}},
@@ -480,6 +496,9 @@ def test_provider_preferences_get_their_units_and_spelling() -> None:
         preferred_max_latency={"p50": 1.0, "p99": 2.5},
         options=options,
     )
+    hedge = {"after": 1.5, "max_cost": "0.01"}
+    assert parse(provider={"hedge": hedge}).preferences.hedge == HedgeWish(1.5, 10_000_000)
+    assert parse(provider={"hedge": {}}).preferences.hedge == HedgeWish(None)
     assert parse(provider={"sort": "price"}).preferences == Preferences(sort="price")
     assert parse(provider={}).preferences == NO_PREFERENCES
 

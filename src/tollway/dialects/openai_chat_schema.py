@@ -249,7 +249,7 @@ class Cuts(Struct, forbid_unknown_fields=True):
 
 
 class Hedge(Struct, forbid_unknown_fields=True):
-    after: Literal["p95"] | Annotated[float, Meta(gt=0, le=600)] = "p95"
+    after: str | Annotated[float, Meta(gt=0, le=600)] = "p95"
     max_cost: Usd | None = None
 
 

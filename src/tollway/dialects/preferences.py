@@ -46,9 +46,11 @@ def _hedge(wish: schema.Hedge | None) -> HedgeWish | None:
     """`max_cost` is in USD, `after` in seconds."""
     if wish is None:
         return None
+    if isinstance(wish.after, str) and wish.after != "p95":
+        raise errors.bad_field("provider.hedge.after", 'expected "p95" or a number of seconds')
     cap_pico = _pico(wish.max_cost, "hedge.max_cost", 12)
     return HedgeWish(
-        after_s=None if wish.after == "p95" else wish.after,
+        after_s=None if isinstance(wish.after, str) else wish.after,
         max_cost_nano=None if cap_pico is None else cap_pico // PICO_PER_NANO,
     )
 
