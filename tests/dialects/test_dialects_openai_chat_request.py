@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tollway.canon import HedgeWish, MaxPrice, NO_PREFERENCES, Preferences, Request
+from tollway.canon import NO_PREFERENCES, HedgeWish, MaxPrice, Preferences, Request
 from tollway.dialects.openai_chat import parse_request
 from tollway.dialects.openai_chat_request import ChatRequest
 from tollway.errors import CallerError
