@@ -9,6 +9,7 @@ SRC = Path(__file__).parent.parent / "src" / "tollway"
 CORE = {"canon", "conversation", "money", "errors"}
 PURE = {
     "dialects",
+    "presets",
     "routing",
     "receipt",
     "ledger.entries",
@@ -25,7 +26,7 @@ PURE = {
 }
 EDGE = {"upstream", "store", "ledger", "accounts", "catalogue", "settings", "metrics"}
 ROAD = {"gateway", "calling", "hedging", "flow"}
-DOORS = {"http", "cli", "terminal", "doctor", "wiring", "__main__"}
+DOORS = {"http", "cli", "cli_presets", "terminal", "doctor", "wiring", "__main__"}
 RINGS = (CORE, PURE, EDGE, ROAD, DOORS)
 
 IMPURE = {"asyncio", "os", "socket", "time", "random", "threading", "subprocess", "pathlib", "apsw"}

@@ -193,6 +193,19 @@ class Preferences(msgspec.Struct, frozen=True):
 NO_PREFERENCES = Preferences()
 
 
+class UsedPreset(msgspec.Struct, frozen=True):
+    """The preset a request used, and what of it is not a field of the request."""
+
+    id: str
+    slug: str
+    version: int
+    cache_enabled: bool | None = None
+    """Of the response cache; None = the preset does not say."""
+    cache_ttl_seconds: int | None = None
+    dropped: tuple[str, ...] = ()
+    """Fields of the preset that have no place in the caller's dialect."""
+
+
 class Request(msgspec.Struct, frozen=True):
     """One inference request as routing, admission and metering see it.
 
@@ -230,6 +243,8 @@ class Request(msgspec.Struct, frozen=True):
     preferences: Preferences = NO_PREFERENCES
     session_id: str | None = None
     user: str | None = None
+    preset: UsedPreset | None = None
+    """What was merged into `fields` before they were parsed; None = no preset was named."""
 
     @property
     def prompt_tokens_max(self) -> int:

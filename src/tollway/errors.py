@@ -148,6 +148,37 @@ def not_found(what: str) -> CallerError:
     return CallerError(f"{what} was not found.", status=404, error_type="not_found")
 
 
+# ---- presets -------------------------------------------------------------------------------------
+
+
+def preset_not_found(slug: str, close: Sequence[str] = ()) -> CallerError:
+    hint = f" Did you mean {', '.join(close)}?" if close else ""
+    return CallerError(
+        f"There is no preset {slug[:128]!r} in this workspace.{hint}",
+        status=404,
+        error_type="not_found",
+        metadata={"preset": slug[:128]},
+    )
+
+
+def preset_not_active(slug: str, status: str) -> CallerError:
+    return CallerError(
+        f"The preset {slug!r} is {status}; `tollway presets enable {slug}` puts it to use again.",
+        status=404,
+        error_type="not_found",
+        metadata={"preset": slug},
+    )
+
+
+def preset_archived(slug: str) -> CallerError:
+    return CallerError(
+        f"The preset {slug!r} is archived and takes no new version; "
+        f"`tollway presets enable {slug}` puts it to use again.",
+        status=409,
+        metadata={"preset": slug},
+    )
+
+
 # ---- who is asking -------------------------------------------------------------------------------
 
 
