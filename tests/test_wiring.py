@@ -14,12 +14,16 @@ class Clockwork:
     def __init__(self, script: list[Exception | None]) -> None:
         self.script = list(script)
         self.keys = self
+        self.presets = SimpleNamespace(refresh=self.nothing)
         self.calls: dict[str, Any] = {}
 
     async def refresh(self) -> None:
         failure = self.script.pop(0)
         if failure is not None:
             raise failure
+
+    async def nothing(self) -> None:
+        pass
 
     async def sleep(self, seconds: float) -> None:
         if not self.script:

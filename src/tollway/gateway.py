@@ -17,6 +17,7 @@ import msgspec
 
 from . import errors
 from .accounts.keyring import KeyRing
+from .accounts.presetbook import PresetBook
 from .canon import Fault, Request, Usage
 from .catalogue.entries import Catalogue, Provider
 from .dialects import Meter, Outbound, conversation, fetched
@@ -103,6 +104,7 @@ class Gateway:
         self.store = store
         self.ledger = ledger
         self.keys = keys
+        self.presets = PresetBook(store)
         self.upstream = upstream
         self.metrics = metrics
         self.clock = clock

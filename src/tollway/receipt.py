@@ -350,6 +350,9 @@ def _detail(facts: Facts, paid: Charge | None, lost: Charge | None) -> dict[str,
         detail["service_tier"] = asked.meter.service_tier
     if facts.request.session_id is not None:
         detail["session_id"] = facts.request.session_id
+    if (used := facts.request.preset) is not None:
+        detail["preset_id"] = used.id
+        detail["preset"] = used
     detail.update(facts.notes)
     return detail
 

@@ -109,6 +109,7 @@ async def gateway(
             random=entropy,
         )
         built.first_key = first_key
+        await built.presets.refresh()
         _publish(built)
         tasks = [asyncio.create_task(work(built)) for work in (_housekeeping, _audits)]
         try:
@@ -144,6 +145,7 @@ async def _housekeeping(gateway: Gateway) -> None:
         ticks += 1
         try:
             await gateway.keys.refresh()
+            await gateway.presets.refresh()
             progress = [p for call in list(gateway.calls.values()) if (p := call.progress())]
             if progress:
                 gateway.ledger.progress(progress)

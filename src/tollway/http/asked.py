@@ -26,13 +26,8 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d
 
 async def body(request: Request, shape: type[T]) -> T:
     """The JSON body as `shape`; unknown fields are ignored. Raises CallerError (400, 413)."""
-    data = b""
-    async for piece in request.stream():
-        data += piece
-        if len(data) > BODY_LIMIT_BYTES:
-            raise errors.too_large(BODY_LIMIT_BYTES)
     try:
-        return msgspec.json.decode(data, type=shape)
+        return msgspec.json.decode(await data(request, BODY_LIMIT_BYTES), type=shape)
     except msgspec.ValidationError as error:
         found = _WHERE.match(str(error))
         if found is None and str(error).startswith("Expected `object`"):
@@ -44,6 +39,16 @@ async def body(request: Request, shape: type[T]) -> T:
         raise errors.bad_json(str(error)) from None
     except RecursionError:
         raise errors.bad_json("it is nested too deeply") from None
+
+
+async def data(request: Request, limit_bytes: int) -> bytes:
+    """The body as it came. Raises CallerError (413)."""
+    whole = bytearray()
+    async for piece in request.stream():
+        whole += piece
+        if len(whole) > limit_bytes:
+            raise errors.too_large(limit_bytes)
+    return bytes(whole)
 
 
 def limit(amount: float | int | str | None) -> int | None:
@@ -86,6 +91,14 @@ def offset(query: Mapping[str, str]) -> int:
     text = query.get("offset") or "0"
     if not (text.isascii() and text.isdecimal()) or len(text) > 9:
         raise errors.bad_field("offset", f"expected a whole number of zero or more, got {text!r}")
+    return int(text)
+
+
+def limit_rows(query: Mapping[str, str], *, default: int, most: int) -> int:
+    """Rows to return. Raises CallerError."""
+    text = query.get("limit") or str(default)
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:9]) <= most:
+        raise errors.bad_field("limit", f"expected a whole number of 1 to {most:,}, got {text!r}")
     return int(text)
 
 

@@ -114,6 +114,7 @@ class _Detail(msgspec.Struct, frozen=True):
     user_agent: str | None = None
     request_id: str | None = None
     session_id: str | None = None
+    preset_id: str | None = None
 
 
 _decode_detail = msgspec.json.Decoder(_Detail).decode
@@ -160,6 +161,7 @@ def generation_view(made: Generation) -> shapes.GenerationView:
         workspace_id=made.workspace,
         request_id=detail.request_id,
         session_id=detail.session_id,
+        preset_id=detail.preset_id,
     )
 
 

@@ -23,7 +23,7 @@ from .. import errors
 from ..accounts.keys import KeyRecord
 from ..gateway import Gateway
 from ..settings import is_loopback
-from . import account_pages, book_pages, catalogue_pages, service_pages
+from . import account_pages, book_pages, catalogue_pages, preset_pages, service_pages
 from .replies import App, Edge, Receive, Scope, Send
 from .routes import ROUTES, Auth, Route
 
@@ -35,6 +35,7 @@ HANDLERS: dict[str, Handler] = {
     **catalogue_pages.HANDLERS,
     **account_pages.HANDLERS,
     **book_pages.HANDLERS,
+    **preset_pages.HANDLERS,
     **service_pages.HANDLERS,
 }
 

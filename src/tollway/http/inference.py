@@ -22,6 +22,7 @@ from ..flow import Call, serve
 from ..gateway import Caller, Gateway
 from ..routing.explain import Told, explained
 from ..routing.plan import refusal
+from . import preset_door
 from .body import ClientGone, Room, read_body
 from .replies import CORS_HEADERS, error_headers
 
@@ -174,11 +175,11 @@ class Inference:
         spoken = dialect(name)
         try:
             if action == "count":
-                await self._count(spoken, reply, scope, receive, headers)
+                await self._count(name, spoken, reply, scope, receive, headers)
             elif action == "explain":
                 await self._explain(reply, scope, receive, headers)
             else:
-                await self._walk(spoken, reply, scope, receive, headers)
+                await self._walk(name, spoken, reply, scope, receive, headers)
         except ClientGone:
             return
         except errors.TollwayError as error:
@@ -196,12 +197,18 @@ class Inference:
             await reply.fail(errors.Internal(), spoken.render_error)
 
     async def _walk(
-        self, spoken: Any, reply: Reply, scope: Any, receive: Any, headers: dict[bytes, bytes]
+        self,
+        name: str,
+        spoken: Any,
+        reply: Reply,
+        scope: Any,
+        receive: Any,
+        headers: dict[bytes, bytes],
     ) -> None:
         gateway = self.gateway
         caller = await self._caller(scope, headers)
         gateway.admit()
-        request = await self._asked(spoken, scope, receive, headers)
+        request = await self._asked(caller, name, scope, receive, headers)
         call = reply.call = serve(gateway, caller, request, _notes(headers), _told(headers))
         reply.speak(spoken, request)
         gateway.running += 1
@@ -228,7 +235,7 @@ class Inference:
         if name is None:
             raise errors.bad_field("api", f"expected one of {', '.join(EXPLAINED)}")
         caller = await self._caller(scope, headers)
-        request = await self._asked(dialect(name), scope, receive, headers)
+        request = await self._asked(caller, name, scope, receive, headers)
         now_s = self.gateway.clock()
         try:
             _, plan = self.gateway.plan(request, caller, now_s)
@@ -240,22 +247,34 @@ class Inference:
         await reply.whole(200, msgspec.json.encode({"data": told}))
 
     async def _asked(
-        self, spoken: Any, scope: Any, receive: Any, headers: dict[bytes, bytes]
+        self, caller: Caller, name: str, scope: Any, receive: Any, headers: dict[bytes, bytes]
     ) -> Request:
-        """The body, in the words of its dialect. Raises CallerError."""
+        """The body, in the words of its dialect, with the preset it names. Raises CallerError,
+        Unavailable."""
         limit_bytes = self.gateway.settings.body_limit_bytes
         body = await read_body(receive, headers, limit_bytes, self._room)
-        request: Request = spoken.parse_request(body, _heard(scope, headers), scope["path"])
-        return request
+        return await preset_door.parsed(
+            self.gateway, caller.workspace, name, body, _heard(scope, headers), scope["path"]
+        )
 
     async def _count(
-        self, spoken: Any, reply: Reply, scope: Any, receive: Any, headers: dict[bytes, bytes]
+        self,
+        name: str,
+        spoken: Any,
+        reply: Reply,
+        scope: Any,
+        receive: Any,
+        headers: dict[bytes, bytes],
     ) -> None:
         """An estimate needs a key and a body, and costs nobody anything."""
-        await self._caller(scope, headers)
+        caller = await self._caller(scope, headers)
         limit_bytes = self.gateway.settings.body_limit_bytes
-        body = await read_body(receive, headers, limit_bytes, self._room)
-        await reply.whole(200, spoken.count_tokens(body, _heard(scope, headers), scope["path"]))
+        body, path = await read_body(receive, headers, limit_bytes, self._room), scope["path"]
+        if preset_door.may_name(body, path):
+            found = await preset_door.completed(self.gateway, caller.workspace, name, body, path)
+            if found is not None:
+                body, path = found[0].body, found[0].path
+        await reply.whole(200, spoken.count_tokens(body, _heard(scope, headers), path))
 
     async def _caller(self, scope: Any, headers: Mapping[bytes, bytes]) -> Caller:
         """Raises CallerError 401/403 and Unavailable."""

@@ -28,6 +28,7 @@ STATUS_WORDS = {
     403: "This key may not do this, or its limit is used up.",
     404: "Not found.",
     408: "The request did not arrive in time.",
+    409: "The state of the thing does not allow it.",
     413: "The body is too large.",
     415: "The content encoding is not accepted.",
     429: "Every endpoint is at its limit; see Retry-After.",
@@ -211,7 +212,10 @@ def _path_parameters(route: Route) -> list[dict[str, Any]]:
         "author": "The part of the slug before the first `/`.",
         "slug": "The rest of the slug; may hold `:` and `/`.",
         "hash": "The key's public id.",
+        "version": "Number of the version; 1 is the first.",
     }
+    if "{author}" not in route.path:
+        about["slug"] = "The preset's slug."
     return [
         {
             "name": name,

@@ -127,6 +127,8 @@ _MODEL_FILTERS = (
     Param("use_rss_chat_links", "`true`: feed items link to a chat.", choices=("true", "false")),
 )
 
+_PRESET_PAGE = (_OFFSET, Param("limit", "Rows to return, 1 to 1000. Default 50.", "integer"))
+
 INFERENCE = ("/api/v1", "/v1", "/openai/v1", "/anthropic/v1")
 """Where clients of each vendor expect the API below a base URL."""
 
@@ -464,6 +466,62 @@ ROUTES: tuple[Route, ...] = (
         operation="delete_key",
         about="Delete a key. Its generations and what it spent stay in the books.",
         answer="DeleteKeyResponse",
+        errors=(401, 403, 404, 503),
+    ),
+    # ---- presets ---------------------------------------------------------------------------------
+    Route(
+        method="GET",
+        path="/presets",
+        auth=Auth.KEY,
+        operation="list_presets",
+        about="The presets of the key's workspace, newest first.",
+        params=_PRESET_PAGE,
+        answer="ListPresetsResponse",
+        errors=(400, 401, 403, 503),
+    ),
+    *(
+        Route(
+            method="POST",
+            path=f"/presets/{{slug}}{path}",
+            auth=Auth.KEY,
+            operation=f"create_preset_from_{operation}",
+            about=f"Make a preset, or its next version, of the settings of a request to `{path}`.",
+            body=body,
+            answer="CreatePresetFromInferenceResponse",
+            errors=(400, 401, 403, 404, 409, 413, 503),
+        )
+        for path, operation, body in (
+            ("/chat/completions", "chat", "ChatRequest"),
+            ("/messages", "messages", "AnyRequest"),
+            ("/responses", "responses", "AnyRequest"),
+        )
+    ),
+    Route(
+        method="GET",
+        path="/presets/{slug}/versions",
+        auth=Auth.KEY,
+        operation="list_preset_versions",
+        about="The versions of a preset, oldest first.",
+        params=_PRESET_PAGE,
+        answer="ListPresetVersionsResponse",
+        errors=(400, 401, 403, 404, 503),
+    ),
+    Route(
+        method="GET",
+        path="/presets/{slug}/versions/{version}",
+        auth=Auth.KEY,
+        operation="get_preset_version",
+        about="One version of a preset, by its number.",
+        answer="GetPresetVersionResponse",
+        errors=(400, 401, 403, 404, 503),
+    ),
+    Route(
+        method="GET",
+        path="/presets/{slug}",
+        auth=Auth.KEY,
+        operation="get_preset",
+        about="A preset and the version in force.",
+        answer="GetPresetResponse",
         errors=(401, 403, 404, 503),
     ),
     # ---- the server itself -----------------------------------------------------------------------

@@ -241,6 +241,59 @@ class ActivityResponse(msgspec.Struct):
     data: list[ActivityRow]
 
 
+class PresetVersionView(msgspec.Struct):
+    id: str
+    preset_id: str
+    version: int
+    """1 is the first."""
+    config: dict[str, Any]
+    """Fields of a chat completion, whatever the preset was made from."""
+    system_prompt: str | None
+    creator_id: str
+    created_at: str
+    updated_at: str
+
+
+class PresetView(msgspec.Struct, kw_only=True):
+    id: str
+    slug: str
+    name: str
+    description: str | None
+    status: Literal["active", "disabled", "archived"]
+    status_updated_at: str | None
+    creator_user_id: str | None
+    workspace_id: str | None
+    designated_version_id: str | None
+    created_at: str
+    updated_at: str
+
+
+class PresetWithVersion(PresetView, kw_only=True):
+    designated_version: PresetVersionView | None
+
+
+class ListPresetsResponse(msgspec.Struct):
+    data: list[PresetView]
+    total_count: int
+
+
+class GetPresetResponse(msgspec.Struct):
+    data: PresetWithVersion
+
+
+class CreatePresetFromInferenceResponse(msgspec.Struct):
+    data: PresetWithVersion
+
+
+class ListPresetVersionsResponse(msgspec.Struct):
+    data: list[PresetVersionView]
+    total_count: int
+
+
+class GetPresetVersionResponse(msgspec.Struct):
+    data: PresetVersionView
+
+
 class Count(msgspec.Struct):
     count: int
 
@@ -286,6 +339,11 @@ ANSWERS: tuple[type, ...] = (
     CreditsResponse,
     GenerationResponse,
     ActivityResponse,
+    ListPresetsResponse,
+    GetPresetResponse,
+    CreatePresetFromInferenceResponse,
+    ListPresetVersionsResponse,
+    GetPresetVersionResponse,
     ModelsCountResponse,
     Health,
     Welcome,
