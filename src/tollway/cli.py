@@ -24,6 +24,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from . import __version__
+from .cli_presets import presets_app
 from .errors import TollwayError
 from .settings import Settings, SettingsError
 from .settings import load as load_settings
@@ -48,6 +49,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(credits_app, name="credits")
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(presets_app, name="presets")
 
 
 def main() -> None:
