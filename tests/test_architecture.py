@@ -23,10 +23,12 @@ PURE = {
     "catalogue.views",
     "catalogue.feed",
     "catalogue.check",
+    "dev.fault_grammar",
+    "dev.fault_plan",
 }
 EDGE = {"upstream", "store", "ledger", "accounts", "catalogue", "settings", "metrics"}
 ROAD = {"gateway", "calling", "hedging", "flow"}
-DOORS = {"http", "cli", "cli_presets", "terminal", "doctor", "wiring", "__main__"}
+DOORS = {"http", "cli", "cli_presets", "terminal", "doctor", "wiring", "__main__", "dev"}
 RINGS = (CORE, PURE, EDGE, ROAD, DOORS)
 
 IMPURE = {"asyncio", "os", "socket", "time", "random", "threading", "subprocess", "pathlib", "apsw"}

@@ -25,6 +25,7 @@ import typer
 
 from . import __version__
 from .cli_presets import presets_app
+from .dev.commands import dev_app
 from .errors import TollwayError
 from .settings import Settings, SettingsError
 from .settings import load as load_settings
@@ -50,6 +51,7 @@ app.add_typer(credits_app, name="credits")
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(presets_app, name="presets")
+app.add_typer(dev_app, name="dev")
 
 
 def main() -> None:
