@@ -142,10 +142,15 @@ class Call:
             attempt = self.plan.attempts[index]
             self.current = self._try(attempt)
             try:
-                return await self.current.listen()
+                spoken = await self.current.listen()
             except AttemptFailed as failed:
                 await self._failed(self.current, failed.fault)
                 index = await self._next(index, failed.fault)
+            else:
+                if self.faults:
+                    retries, now = self.gateway.retries, self.gateway.clock()
+                    retries.answered(attempt.provider.id, self.current.called_s, now)
+                return spoken
         raise errors.all_attempts_failed(
             self.plan.requested, [(a.provider.name, fault) for a, fault in self.faults]
         )

@@ -250,12 +250,12 @@ class Gateway:
     def may_retry(self, attempt: Attempt, remaining_s: float) -> bool:
         """Whether another attempt fits the deadline. A healthy endpoint may always be tried: that
         is failing over. One that is in trouble itself is tried within the retry budget only, so
-        that a general outage is not made worse."""
+        that a general outage is not made worse. True counts it; `retries.answered` gives it back."""
         now, provider = self.clock(), attempt.provider.id
         if remaining_s <= 0:
             return False
         healthy = self.health.rank(attempt.endpoint.key, provider, now) == STABLE
-        return healthy or self.retries.allow(provider, now)
+        return self.retries.allow(provider, now, healthy=healthy)
 
     def may_hedge(self, attempt: Attempt, remaining_s: float) -> bool:
         """Whether a second endpoint may be asked beside a silent one: a healthy one, and only a

@@ -58,6 +58,35 @@ def test_in_a_storm_where_all_fails_attempts_stay_within_a_fifth_more() -> None:
     assert offered < attempts <= 1.2 * offered
 
 
+def test_a_healthy_endpoint_may_always_be_tried_and_a_storm_pays_for_it() -> None:
+    budget = RetryBudget(floor=3)
+    for _ in range(100):
+        budget.began("alpha", T)
+    assert all(budget.allow("beta", T + 1, healthy=True) for _ in range(50))
+    assert not budget.allow("alpha", T + 2), "the process as a whole has had its share"
+    assert budget.allow("alpha", T + 11)
+
+
+def test_what_answered_is_given_back() -> None:
+    budget = RetryBudget(floor=3)
+    for tick in range(10_000):
+        now_s = T + tick / 100
+        budget.began("alpha", now_s)
+        assert budget.allow("beta", now_s, healthy=True)
+        budget.answered("beta", now_s + 0.2, now_s + 4)  # sent after a pause, seconds to a token
+    assert [budget.allow("beta", now_s) for _ in range(4)].count(True) == 4
+
+
+def test_an_answer_from_before_the_window_gives_nobody_elses_attempt_back() -> None:
+    budget = RetryBudget(floor=3)
+    assert budget.allow("beta", T)
+    assert [budget.allow("beta", T + 20) for _ in range(4)] == [True, True, True, False]
+    budget.answered("beta", T, T + 20)
+    assert not budget.allow("beta", T + 20)
+    budget.answered("beta", T + 20, T + 20)
+    assert [budget.allow("beta", T + 20) for _ in range(2)] == [True, False]
+
+
 def test_backoff_is_jittered_under_a_doubling_bound() -> None:
     random = Random(SEED)
     for number, bound_s in ((1, 0.05), (2, 0.1), (3, 0.2), (4, 0.4), (5, 0.5), (500, 0.5)):

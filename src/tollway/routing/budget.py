@@ -22,8 +22,10 @@ BACKOFF_MAX_S: Final = 0.5
 
 
 class RetryBudget:
-    """In any WINDOW_S seconds further attempts are at most RATIO_PERCENT of the requests begun in
-    them, or FLOOR if that is more; for the whole process and for each provider they go to."""
+    """In any WINDOW_S seconds further attempts that do not help are at most RATIO_PERCENT of the
+    requests begun in them, or FLOOR if that is more; for the whole process and for each provider
+    they go to. One that answered is given back: failing over to who can serve costs nothing, while
+    a storm in which nobody can is paid for from the first call on."""
 
     __slots__ = ("_all", "_by_provider", "_floor", "_percent")
 
@@ -40,21 +42,34 @@ class RetryBudget:
         self._window(provider).add(second, began=1)
 
     def allow(
-        self, provider: str, now_s: float, percent: int | None = None, floor: int | None = None
+        self,
+        provider: str,
+        now_s: float,
+        percent: int | None = None,
+        floor: int | None = None,
+        *,
+        healthy: bool = False,
     ) -> bool:
         """May a further attempt go to this provider? If so it is counted. `percent` and `floor`
-        set a tighter bound for attempts of a kind that can wait, on the same counters."""
+        set a tighter bound for attempts of a kind that can wait, on the same counters. One to a
+        healthy endpoint always may: it is counted as well, so that what fails slowly, and is
+        believed to be healthy until then, uses up what retries would."""
         second = int(now_s)
         window = self._window(provider)
         percent = self._percent if percent is None else percent
         floor = self._floor if floor is None else floor
-        for counted in (self._all, window):
+        for counted in () if healthy else (self._all, window):
             began, retried = counted.sums(second)
             if retried >= max(floor, began * percent // 100):
                 return False
         self._all.add(second, retried=1)
         window.add(second, retried=1)
         return True
+
+    def answered(self, provider: str, called_s: float, now_s: float) -> None:
+        """The further attempt that was sent at `called_s` has spoken."""
+        self._all.give_back(int(called_s), int(now_s))
+        self._window(provider).give_back(int(called_s), int(now_s))
 
     def _window(self, provider: str) -> _Window:
         window = self._by_provider.get(provider)
@@ -94,6 +109,16 @@ class _Window:
     def sums(self, second: int) -> tuple[int, int]:
         self._turn(second)
         return self._began_sum, self._retried_sum
+
+    def give_back(self, second: int, now: int) -> None:
+        """Take back one that was retried in `second` or, a pause earlier, in the nearest before it.
+        What has left the window is gone already."""
+        self._turn(now)
+        for passed in range(min(second, self._second), self._second - WINDOW_S, -1):
+            if self._retried[passed % WINDOW_S]:
+                self._retried[passed % WINDOW_S] -= 1
+                self._retried_sum -= 1
+                return
 
     def _turn(self, second: int) -> None:
         """Forget the seconds that left the window. A clock that steps back stays where it was."""
