@@ -101,6 +101,8 @@ class Try:
                 raise AttemptFailed(meter.fault)
             if not data:
                 break
+            if request.stream and not (meter.spoke or meter.ended):
+                gateway.wait_on(self.called_s)
         self.first_s = gateway.clock()
         return spoken
 

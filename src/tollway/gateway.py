@@ -213,6 +213,13 @@ class Gateway:
             on_sent=on_sent,
         )
 
+    def wait_on(self, called_s: float) -> None:
+        """A stream that was called then has sent bytes and no word. Raises AttemptFailed when that
+        has been so for too long: keep-alive comments must not hold a caller for ever."""
+        limit_s = self.settings.first_token_timeout_s
+        if self.clock() - called_s > limit_s:
+            raise AttemptFailed(faults.wordless(limit_s))
+
     async def ready(self, request: Request, attempt: Attempt) -> Request:
         """The request as the attempt's dialect can take it: media that it wants as bytes are
         fetched. Raises AttemptFailed: another endpoint may take the URL itself."""

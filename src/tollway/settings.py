@@ -54,6 +54,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """One deadline for all attempts of a request and its whole answer."""
     idle_timeout_s: float = 120.0
     """A provider that sends nothing for this long has failed."""
+    first_token_timeout_s: float = 300.0
+    """A stream that has only kept its connection alive for this long has failed: another provider
+    still has half of the time for all."""
     heartbeat_s: float = 10.0
     """A silent stream gets a comment after this long, so that proxies do not cut it."""
     stalled_client_s: float = 60.0

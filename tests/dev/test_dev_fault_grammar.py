@@ -17,7 +17,12 @@ PAGE = (Path(__file__).parents[2] / "docs" / "fault-proxy.md").read_text(encodin
         (
             "  delay=150ms@chunk   jitter=.5 p=0.1 ",
             Rule(
-                "delay=150ms@chunk jitter=.5 p=0.1", "delay", "chunk", seconds=0.15, jitter_s=0.5, p=0.1
+                "delay=150ms@chunk jitter=.5 p=0.1",
+                "delay",
+                "chunk",
+                seconds=0.15,
+                jitter_s=0.5,
+                p=0.1,
             ),
         ),
         ("drop@bytes=512", Rule("drop@bytes=512", "drop", "bytes", n=512)),

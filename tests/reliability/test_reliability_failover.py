@@ -7,11 +7,10 @@ second voice in the same answer, and no charge.
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 from collections import Counter
-from collections.abc import Callable
 
+from reliability_faults import AFTER, BEFORE, SENT, SILENT
 from reliability_support import (
     LONG,
     SEED,
@@ -28,20 +27,7 @@ from reliability_support import (
 )
 
 from support.server import Server, free_port
-from support.upstream import (
-    DONE,
-    Break,
-    Reply,
-    ScriptedProvider,
-    Seen,
-    Step,
-    chat_body,
-    chat_chunk,
-    chat_events,
-    chat_reply,
-    error_reply,
-    event,
-)
+from support.upstream import Reply, ScriptedProvider, Seen, chat_events, chat_reply, error_reply
 
 RATE = 100
 EACH = 40 if LONG else 16
@@ -49,156 +35,8 @@ GOOD_TEXT = words(12)
 GOOD_NANO = 10 * 3_000 + 12 * 6_000
 """Ten tokens in and twelve out at the healthy provider's price."""
 
-JSON = (("content-type", "application/json"),)
-HTML = (("content-type", "text/html"),)
-SSE = (("content-type", "text/event-stream"),)
-PAGE = b"<html><head><title>502</title></head><body>cloud says no</body></html>"
-ROLE = chat_chunk({"role": "assistant", "content": ""})
-OVERLOADED = {"error": {"message": "Overloaded", "type": "overloaded_error", "code": 529}}
-
-
-def _raw(*steps: Step) -> Reply:
-    return Reply(framing="raw", steps=steps)
-
-
-def _status(status: int, *headers: tuple[str, str]) -> Callable[[bool], Reply]:
-    return lambda stream: error_reply(status, headers=headers)
-
-
-def _json200(body: bytes) -> Callable[[bool], Reply]:
-    return lambda stream: Reply(200, JSON, [body], framing="length")
-
-
-def _lie(stream: bool) -> Reply:
-    if stream:
-        return Reply(200, SSE, [ROLE, Break.CLOSE], framing="length", length=5_000)
-    body = chat_body(words(4))
-    return Reply(200, JSON, [body[:-40], Break.CLOSE], framing="length", length=len(body))
-
-
-def _packed(stream: bool) -> Reply:
-    body = b"".join(chat_events(words(3))) if stream else chat_body(words(3))
-    head = SSE if stream else JSON
-    return Reply(
-        200, (*head, ("content-encoding", "gzip")), [gzip.compress(body)], framing="length"
-    )
-
-
-def _broken_json(stream: bool) -> Reply:
-    text = b'data: {"id": "x", "choices": [{"index": 0, "delta"\n\n'
-    return Reply(200, SSE if stream else JSON, [text])
-
-
-def _finish_error(stream: bool) -> Reply:
-    if stream:
-        return Reply(steps=[ROLE, chat_chunk({}, finish="error"), DONE])
-    return chat_reply("", finish="error")
-
-
-def _error_first(stream: bool) -> Reply:
-    if stream:
-        return Reply(steps=[event(OVERLOADED), DONE])
-    return Reply(200, JSON, [json.dumps(OVERLOADED).encode()], framing="length")
-
-
-def _says_nothing(stream: bool) -> Reply:
-    return Reply(200, SSE if stream else JSON, [DONE if stream else b'{"choices": []}'])
-
-
-BEFORE: dict[str, Callable[[bool], Reply]] = {
-    "reset before the head": lambda s: _raw(Break.RESET),
-    "closed before the head": lambda s: _raw(Break.CLOSE),
-    "half-closed before the head": lambda s: _raw(Break.HALF_CLOSE),
-    "garbage for a head": lambda s: _raw(b"\x16\x03\x01\x00\xffTLS?\r\n\r\n", Break.CLOSE),
-    "half a head": lambda s: _raw(b"HTTP/1.1 200 OK\r\ncontent-ty", Break.CLOSE),
-    "an endless head": lambda s: _raw(
-        b"HTTP/1.1 200 OK\r\n" + b"x-filler: " + b"y" * 200_000, Break.STALL
-    ),
-    "no head in time": lambda s: _raw(Break.STALL),
-    "no first token in time": lambda s: Reply(steps=[ROLE, Break.STALL]),
-    "401": _status(401),
-    "402": _status(402),
-    "403": _status(403),
-    "404": _status(404),
-    "408": _status(408),
-    "429 without Retry-After": _status(429),
-    "429 with Retry-After": _status(429, ("retry-after", "30")),
-    "500": _status(500),
-    "502": _status(502),
-    "503": _status(503),
-    "504": _status(504),
-    "520": _status(520),
-    "524": _status(524),
-    "529": _status(529),
-    "500 whose body never ends": lambda s: Reply(500, JSON, [b'{"error": ', Break.STALL]),
-    "HTML with 200": lambda s: Reply(200, HTML, [PAGE], framing="length"),
-    "empty 200": lambda s: Reply(200, SSE if s else JSON, [], framing="length"),
-    "204": lambda s: Reply(204, (), [], framing="eof"),
-    "JSON error with 200": _json200(json.dumps(OVERLOADED).encode()),
-    "JSON null with 200": _json200(b"null"),
-    "error for a first event": _error_first,
-    "bad JSON for a first event": _broken_json,
-    "cut before the first token": lambda s: Reply(200, SSE if s else JSON, [ROLE, Break.CLOSE]),
-    "finish error without tokens": _finish_error,
-    "an end without a word": _says_nothing,
-    "a content-length that lies": _lie,
-    "302": lambda s: Reply(302, (("location", "http://127.0.0.1:9/v1"),), [], framing="length"),
-    "another content type": lambda s: Reply(
-        200, (("content-type", "image/png"),), [b"\x89PNG\r\n\x1a\n" * 9], framing="length"
-    ),
-    "gzip nobody asked for": _packed,
-    "two gigabytes promised": lambda s: Reply(
-        200, SSE if s else JSON, [b" " * 99, Break.CLOSE], framing="length", length=2**31
-    ),
-}
-
-SILENT = ("no head in time", "no first token in time")
-"""Faults of streams only: a whole answer may take all its time before the first byte."""
-
 ELSEWHERE = ("connection refused", "a name that does not exist")
 """Faults of the way, each a provider file of its own."""
-
-SENT = 8
-"""Words a dying provider gets out."""
-
-
-def _dying(*ends: Step) -> Reply:
-    events = chat_events(words(SENT, 500), usage={})[: SENT + 1]
-    return Reply(steps=[*events, 0.03, *ends])
-
-
-AFTER: dict[str, Callable[[], Reply]] = {
-    "reset": lambda: _dying(Break.RESET),
-    "closed": lambda: _dying(Break.CLOSE),
-    "half-closed": lambda: _dying(Break.HALF_CLOSE),
-    "stall": lambda: _dying(Break.STALL),
-    "the body ends": lambda: _dying(),
-    "[DONE] in half an event": lambda: _dying(b"data: [DO", Break.CLOSE),
-    "half an event": lambda: _dying(chat_chunk({"content": "cut off"})[:-30], Break.CLOSE),
-    "an error event": lambda: _dying(event(OVERLOADED), DONE),
-    "an error, then words": lambda: _dying(
-        event(OVERLOADED), chat_chunk({"content": "spliced"}), DONE
-    ),
-    "words and an error in one write": lambda: _dying(
-        chat_chunk({"content": "more "}) + event(OVERLOADED) + chat_chunk({"content": "spliced"})
-    ),
-    "finish error": lambda: _dying(chat_chunk({}, finish="error"), DONE),
-    "bad JSON": lambda: _dying(b'data: {"choices": [{"in\n\n', DONE),
-    "bad UTF-8": lambda: _dying(b'data: {"choices": "\xff\xfe"}\n\n', DONE),
-    "HTML": lambda: _dying(b"data: " + PAGE + b"\n\n", DONE),
-    "an event without end": lambda: _dying(*[b"data: " + b"x" * 2**20] * 20, Break.CLOSE),
-    "broken framing": lambda: Reply(
-        framing="raw",
-        steps=[
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
-            b"transfer-encoding: chunked\r\n\r\n",
-            *[b"%x\r\n%b\r\n" % (len(e), e) for e in chat_events(words(SENT, 500))[: SENT + 1]],
-            0.03,
-            b"zz\r\nnot a chunk\r\n",
-            Break.CLOSE,
-        ],
-    ),
-}
 
 
 def good_script(seen: Seen) -> Reply:
@@ -234,7 +72,11 @@ async def test_before_the_first_token_no_caller_sees_a_fault() -> None:
     random.shuffle(kinds)
     answers: list[tuple[str, bool, Exchange]] = []
     async with ScriptedProvider(bad_script) as bad, ScriptedProvider(good_script) as good:
-        env = {"TOLLWAY_IDLE_TIMEOUT_S": "1", "TOLLWAY_FIRST_CREDIT_USD": "1000"}
+        env = {
+            "TOLLWAY_IDLE_TIMEOUT_S": "1",
+            "TOLLWAY_FIRST_TOKEN_TIMEOUT_S": "1.5",
+            "TOLLWAY_FIRST_CREDIT_USD": "1000",
+        }
         with Server(providers=files(bad, good), env=env) as server:
             books = Books(server.home)
 

@@ -69,12 +69,16 @@ def test_a_healthy_endpoint_may_always_be_tried_and_a_storm_pays_for_it() -> Non
 
 def test_what_answered_is_given_back() -> None:
     budget = RetryBudget(floor=3)
-    for tick in range(10_000):
+    for tick in range(100 * 60):
         now_s = T + tick / 100
         budget.began("alpha", now_s)
         assert budget.allow("beta", now_s, healthy=True)
-        budget.answered("beta", now_s + 0.2, now_s + 4)  # sent after a pause, seconds to a token
-    assert [budget.allow("beta", now_s) for _ in range(4)] == [True, True, True, False]
+        if tick >= 400:  # sent after a pause, four seconds to the first token
+            budget.answered("beta", now_s - 3.8, now_s)
+    assert not budget.allow("alpha", now_s), "400 are on their way, 200 would be a fifth"
+    for tick in range(400):
+        budget.answered("beta", now_s - 3.8 + tick / 100, now_s + tick / 100)
+    assert sum(budget.allow("alpha", now_s + 4) for _ in range(300)) == 120, "six seconds of it"
 
 
 def test_an_answer_from_before_the_window_gives_nobody_elses_attempt_back() -> None:

@@ -43,6 +43,11 @@ def silent(seconds: float) -> Fault:
     return _late(f"The provider was silent for {seconds:.3g} seconds.")
 
 
+def wordless(seconds: float) -> Fault:
+    """Bytes came, comments mostly, but nothing was said."""
+    return _late(f"The provider said nothing within {seconds:.3g} seconds.")
+
+
 def out_of_time(seconds: float, *, spoke: bool) -> Fault:
     """The total deadline. A provider that was still sending when we hung up is not at fault."""
     return _late(f"The provider did not finish within {seconds:.3g} seconds.", local=spoke)

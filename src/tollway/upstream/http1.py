@@ -224,7 +224,6 @@ class Connection(asyncio.Protocol):
         if answer is None:
             self.abort()  # nobody asked: the next request could take this for its answer
             return
-        answer.heard_s = self.loop.time()
         if not answer.arrived:
             answer.head_bytes += len(data)
         try:
@@ -232,6 +231,8 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(answer, faults.not_http(str(error)))
             return
+        if answer.arrived:  # a head that drips, or early hints without end, are no sign of life
+            answer.heard_s = self.loop.time()
         if answer.complete:
             self._end(answer)
         elif self._lingering:
