@@ -140,6 +140,8 @@ class Try:
             await answer.close()
 
     def _has_left(self) -> None:
+        if self.sent:  # the transport had to send it once more
+            self._gateway.retries.repeated(self.attempt.provider.id, self._gateway.clock())
         self.sent = True
 
 

@@ -640,6 +640,27 @@ async def test_a_pooled_connection_the_provider_closed_is_replaced_without_a_wor
         assert [seen.connection for seen in provider.seen] == [0, 0, 1, 1]
 
 
+async def test_a_provider_that_fails_on_new_connections_too_is_not_asked_twice(
+    transport: HttpTransport,
+) -> None:
+    """It closes pooled and new ones alike: sending each request again would double a storm."""
+    sick = False
+
+    def script(seen: Seen) -> Reply:
+        return Reply(before_head=[Break.CLOSE]) if sick else Reply(steps=[b"ok"])
+
+    async with ScriptedProvider(script) as provider:
+        answers = [await ask(transport, provider) for _ in range(5)]
+        assert [await drain(answer) for answer in answers] == [b"ok"] * 5
+        sick = True
+        for sent in (2, 1, 1, 1, 1):  # one learns it, on a connection of its own
+            before = len(provider.seen)
+            await fault_of(transport, provider)
+            assert len(provider.seen) - before == sent
+        sick = False
+        assert await drain(await ask(transport, provider)) == b"ok"
+
+
 async def test_bytes_nobody_asked_for_spoil_the_connection(transport: HttpTransport) -> None:
     wire = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
     second = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil"

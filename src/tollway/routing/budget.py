@@ -62,9 +62,13 @@ class RetryBudget:
             began, retried = counted.sums(second)
             if retried >= max(floor, began * percent // 100):
                 return False
-        self._all.add(second, retried=1)
-        window.add(second, retried=1)
+        self.repeated(provider, now_s)
         return True
+
+    def repeated(self, provider: str, now_s: float) -> None:
+        """A further call was made to this provider: count it, allowed or not."""
+        self._all.add(int(now_s), retried=1)
+        self._window(provider).add(int(now_s), retried=1)
 
     def answered(self, provider: str, called_s: float, now_s: float) -> None:
         """The further attempt that was sent at `called_s` has spoken."""

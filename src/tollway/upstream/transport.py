@@ -14,6 +14,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from functools import lru_cache, partial
+from math import inf
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -29,6 +30,11 @@ CONNECT_TIMEOUT_S = 3.0
 
 IDLE_CONNECTIONS_MAX = 512
 """Kept per origin. More than this are in use at once only under load, and are closed after it."""
+
+SICK_S = 10.0
+"""An origin that closed a new connection as well, without an answer, is not closing old ones but
+failing: nothing is sent to it twice for so long. Else a storm would double here, unseen by the
+retry budget."""
 
 Origin = tuple[str, str, int]
 """Scheme, host, port."""
@@ -80,8 +86,9 @@ class HttpTransport:
         limits = Limits(total_timeout_s, idle_timeout_s)
         target = _target(url)
         head = _head(method, target, headers, body)
+        again = False
         while True:
-            connection = self._take(target.origin, loop.time())
+            connection = None if again else self._take(target.origin, began_s)
             if connection is None:
                 connection = await self._connect(target, began_s + total_timeout_s)
             answer = connection.send(head, body, began_s, limits)
@@ -93,12 +100,16 @@ class HttpTransport:
                 heard = True
                 return answer
             except AttemptFailed:
-                if not answer.stale:
+                now_s = loop.time()
+                if again:
+                    self._sick[target.origin] = now_s
+                if not answer.stale or now_s < self._sick.get(target.origin, -inf) + SICK_S:
                     raise
+                again = True
             finally:
                 if not heard:  # also cancelled between the head's arrival and this line
                     connection.abort()
-            # The connection was closing as we wrote. Only pooled ones are stale, so this ends.
+            # The connection was closing as we wrote: once more, on a new one, which is never stale.
 
     async def close(self) -> None:
         """Closes every socket, in use or not. No request can be opened afterwards."""
@@ -116,6 +127,7 @@ class HttpTransport:
         self._resolver = self._new_resolver()
         self._all: set[Connection] = set()
         self._idle: dict[Origin, list[Connection]] = {}
+        self._sick: dict[Origin, float] = {}
 
     def _take(self, origin: Origin, now_s: float) -> Connection | None:
         """The connection used last, so that the others grow old and close by themselves."""
