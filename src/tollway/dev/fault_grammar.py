@@ -41,8 +41,8 @@ class Rule(msgspec.Struct, frozen=True):
     retry_after_s: int | None = None
     put: bytes = b""
     """What `corrupt` writes over the answer; nothing = it flips a bit."""
-    share: float = 0.0
-    """Of the body's bytes that `corrupt` flips a bit of."""
+    share: float | None = None
+    """Of the body's bytes that `corrupt` flips a bit of; None = of one byte."""
     p: float = 1.0
     first: int | None = None
     every: int = 1
@@ -74,7 +74,7 @@ def parse(text: str) -> Rule:
         if name in values:
             raise GrammarError(text, start + 1, f"{token.partition('=')[0]!r} is given twice")
         values[name] = value
-    if values["kind"] == "corrupt" and values.get("share") and values["at"] != "bytes":
+    if values["kind"] == "corrupt" and "share" in values and values["at"] != "bytes":
         raise GrammarError(text, 1, "share= is of the body's bytes and goes with @bytes")
     return Rule(text=" ".join(text.split()), **values)
 

@@ -22,6 +22,8 @@ SLICES_PER_S: Final = 10
 
 RULES_MAX: Final = 100
 
+BYTES_NEVER: Final = 2**62
+
 
 class Injection(msgspec.Struct, frozen=True):
     """A rule that holds for an exchange (or a connection), with its dice."""
@@ -258,7 +260,7 @@ class _Corruption:
         rule = by.rule
         self._put = rule.put
         self._next: int | None = None if rule.at == "event" else rule.n
-        if rule.share:
+        if rule.share is not None:
             self._next = rule.n + self._skip()
 
     def apply(
@@ -268,7 +270,7 @@ class _Corruption:
         end = start + len(data)
         if self._next is None:
             for number, at in event_ends:
-                if number == self.by.rule.n and self._put is not None:
+                if number == self.by.rule.n:
                     self._next = at
         if self._next is None or self._next >= end:
             return data, False
@@ -277,7 +279,7 @@ class _Corruption:
         broken = bytearray(data)
         while self._next is not None and self._next < end:
             broken[self._next - start] ^= 1 << self.by.dice.randrange(8)
-            if self.by.rule.share:
+            if self.by.rule.share is not None:
                 self._next += 1 + self._skip()
             else:
                 self._next = BYTES_NEVER
@@ -294,13 +296,10 @@ class _Corruption:
 
     def _skip(self) -> int:
         """How many bytes stay whole before the next broken one (geometric)."""
-        share = self.by.rule.share
-        if share >= 1:
-            return 0
+        share = self.by.rule.share or 0.0
+        if not 0 < share < 1:
+            return 0 if share else BYTES_NEVER
         return int(math.log(1 - self.by.dice.random()) / math.log1p(-share))
-
-
-BYTES_NEVER: Final = 2**62
 
 
 def garbage(by: Injection) -> bytes:
