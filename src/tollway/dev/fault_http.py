@@ -32,6 +32,9 @@ HOP_BY_HOP = frozenset(
 )
 
 
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
 class NotHttp(Exception):
     """The peer's bytes are not HTTP/1.1, or more of a head than is taken."""
 
@@ -90,7 +93,7 @@ async def read_head(reader: asyncio.StreamReader) -> Head | None:
         if not line:
             break
         name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip():
+        if not colon or not _TOKEN.fullmatch(name):
             raise NotHttp(f"not a header: {line[:80]!r}")
         headers.append((name, value.strip(" \t")))
     return Head((first[0], first[1], first[2] if len(first) > 2 else ""), tuple(headers))

@@ -108,12 +108,13 @@ class Client:
 
     async def _one(self, head: Head) -> bool:
         """One exchange; whether another may follow it on this connection."""
-        method, target, _ = head.line
+        method, target, version = head.line
         path = target.partition("?")[0]
         if path == fault_control.PATH:
             return await self._control(head, method)
-        if not target.startswith("/") or method == "CONNECT":
-            await self.reply(400, {"error": {"message": "fault-proxy: expected a path."}})
+        if not target.startswith("/") or version not in ("HTTP/1.1", "HTTP/1.0"):
+            problem = "fault-proxy: expected a path, and HTTP/1.1."
+            await self.reply(400, {"error": {"message": problem}})
             return False
         exchange = _Exchange(self, method, path)
         injections = self.proxy.faults.request(method, path)
