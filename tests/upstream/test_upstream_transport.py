@@ -593,6 +593,19 @@ async def test_a_header_cannot_smuggle_another(transport: HttpTransport, value: 
 # ---- the pool ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "piece", [b"x", b"\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>"], ids=["drips", "hints"]
+)
+async def test_a_head_that_never_ends_is_silence(transport: HttpTransport, piece: bytes) -> None:
+    start = b"HTTP/1.1 103 Early Hints\r\nx-slow: "
+    drip = Reply(framing="raw", steps=[start, *[piece, 0.05] * 200])
+    async with ScriptedProvider(drip) as provider:
+        began_s = time.monotonic()
+        failed = await fault_of(transport, provider, idle_s=0.3)
+        assert (failed.fault.status, failed.fault.error_type) == (504, "timeout")
+        assert 0.29 < time.monotonic() - began_s < 2
+
+
 async def test_a_connection_is_reused_after_a_body_read_to_its_end(
     transport: HttpTransport,
 ) -> None:
