@@ -42,7 +42,7 @@ RECOVERED_WITHIN_S = 5.0
 ATTEMPTS_MOST = 1.2
 """Upstream attempts per request offered, since the start: retries are a share of the last ten seconds'
 requests, and those half a second before the storm count."""
-REFUSED_BOUND_S = 2.0
+REFUSED_BOUND_S = 5.0
 """Far above the aim of 100 ms, which is printed: the callers share two cores with all the rest."""
 
 TEXT = words(6)
@@ -151,7 +151,7 @@ async def test_when_all_fail_the_providers_get_a_fifth_more_than_was_asked_for(
             )
             assert set(storm) <= {429, 502, 503, 504}, storm
             assert 1.0 <= attempts <= ATTEMPTS_MOST, (SEED, attempts)
-            assert p99 <= REFUSED_BOUND_S + 3 * SLOW_S * (ways is SLOW)
+            assert p99 <= REFUSED_BOUND_S
             assert normal_after_s <= RECOVERED_WITHIN_S
             assert calm[200] >= 0.9 * RATE * 2
             paid = calm[200] + RATE // 2
