@@ -152,6 +152,18 @@ def test_a_cut_comes_behind_exactly_so_many_events(number: int) -> None:
         assert said == [f"{len(sent)} truncate"]
 
 
+def test_a_line_end_that_is_cut_in_two_ends_one_line() -> None:
+    stream = Stream(injections("drop@event=2"))
+    pieces = (b"data: 1\r", b"\n\r", b"\ndata: 2\r", b"\n", b"id: 2\r\n\r\n", b"rest")
+    sent, said = run(step for piece in pieces for step in stream.feed(piece))
+    assert (sent, said) == (b"data: 1\r\n\r\ndata: 2\r\nid: 2\r\n\r\n", ["29 drop"])
+    stream = Stream(injections("drop@event=1"))
+    sent, _ = run(
+        step for piece in (b"a: 1\r", b"b: 2", b"\n", b"\n", b"x") for step in stream.feed(piece)
+    )
+    assert sent == b"a: 1\rb: 2\n\n"
+
+
 def test_what_never_comes_never_happens() -> None:
     stream = Stream(injections("drop@bytes=1k", "reset@event=9", "corrupt@bytes=1k"))
     assert through(stream, EVENTS, [7]) == (EVENTS, [])

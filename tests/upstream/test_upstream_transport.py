@@ -657,13 +657,14 @@ async def test_a_provider_that_fails_on_new_connections_too_is_not_asked_twice(
     transport: HttpTransport,
 ) -> None:
     """It closes pooled and new ones alike: sending each request again would double a storm."""
-    sick = False
+    sick, asked = False, asyncio.Event()
 
     def script(seen: Seen) -> Reply:
-        return Reply(before_head=[Break.CLOSE]) if sick else Reply(steps=[b"ok"])
+        return Reply(before_head=[Break.CLOSE]) if sick else Reply(steps=[asked, b"ok"])
 
     async with ScriptedProvider(script) as provider:
         answers = [await ask(transport, provider) for _ in range(5)]
+        asked.set()
         assert [await drain(answer) for answer in answers] == [b"ok"] * 5
         sick = True
         for sent in (2, 1, 1, 1, 1):  # one learns it, on a connection of its own
