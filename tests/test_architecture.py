@@ -14,6 +14,8 @@ PURE = {
     "receipt",
     "ledger.entries",
     "ledger.rules",
+    "ledger.rates",
+    "caching",
     "ledger.rows",
     "ledger.windows",
     "catalogue.entries",
@@ -24,7 +26,7 @@ PURE = {
     "catalogue.feed",
     "catalogue.check",
 }
-EDGE = {"upstream", "store", "ledger", "accounts", "catalogue", "settings", "metrics"}
+EDGE = {"caching.flights", "upstream", "store", "ledger", "accounts", "catalogue", "settings", "metrics"}
 ROAD = {"gateway", "calling", "hedging", "flow"}
 DOORS = {"http", "cli", "cli_presets", "terminal", "doctor", "wiring", "__main__"}
 RINGS = (CORE, PURE, EDGE, ROAD, DOORS)

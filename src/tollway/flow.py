@@ -17,10 +17,10 @@ import asyncio
 from functools import partial
 from typing import Any
 
-from . import errors, receipt
+from . import dialects, errors, receipt
 from .calling import Try, Write
 from .canon import Fault, Request
-from .dialects import Head, dialect
+from .dialects import Head
 from .dialects.states import without_state
 from .gateway import Caller, Gateway
 from .hedging import race
@@ -65,6 +65,8 @@ class Call:
         self.progress_made: receipt.Progress = "none"
         self.charge: receipt.Charge | None = None
         self.client_left = False
+        self.tape_bytes = 0
+        """How much of its answer is remembered for others that ask the same; 0 = nothing."""
 
     # ---- hold … settle ---------------------------------------------------------------------------
 
@@ -211,6 +213,7 @@ class Call:
             ),
             head=self._head(attempt.model.id, attempt.provider.name),
             until_s=self.started_s + self.gateway.settings.total_timeout_s,
+            tape_bytes=self.tape_bytes,
         )
 
     # ---- what the edge may say -------------------------------------------------------------------
@@ -220,7 +223,7 @@ class Call:
         relay = self.current.relay if self.current is not None else None
         if relay is None:
             head = self._head(self.plan.requested[0], "")
-            relay = dialect(self.request.dialect).relay(head, "openai_chat", (), self.request)
+            relay = dialects.relay(self.request, head, "openai_chat", ())
         return relay.failure(error)
 
     def metadata(self) -> dict[str, Any]:
