@@ -18,11 +18,13 @@ import msgspec
 from . import errors
 from .accounts.keyring import KeyRing
 from .accounts.presetbook import PresetBook
+from .caching import Shelf
+from .caching.flights import Flights
 from .canon import Fault, Request, Usage
 from .catalogue.entries import Catalogue, Provider
 from .dialects import Meter, Outbound, conversation, fetched
 from .dialects.openings import cache_lifetime_s, conversation_name
-from .ledger.entries import Ended, Generation, Settle, Void
+from .ledger.entries import Count, Ended, Generation, Record, Settle, Void
 from .ledger.rules import UnknownHold
 from .ledger.sqlite import Ledger
 from .metrics import Metrics
@@ -54,6 +56,8 @@ class Caller(msgspec.Struct, frozen=True):
     workspace: str
     key_id: str
     policy: Policy
+    counts: tuple[Count, ...] = ()
+    """Limits in number of this key; empty, and the same object, for a key without any."""
 
 
 class Reach(msgspec.Struct, frozen=True):
@@ -112,6 +116,8 @@ class Gateway:
         self.health = Health()
         self.retries = RetryBudget()
         self.sticky = sticky.Sticky()
+        self.shelf = Shelf(settings.cache_entries_max, settings.cache_bytes_max)
+        self.flights = Flights()
         self.policy = Policy(
             margin_ppm=settings.margin_ppm,
             output_tokens_default=settings.output_tokens_default,
@@ -274,6 +280,10 @@ class Gateway:
             ended = self.ledger.settle(command)
         ended.add_done_callback(partial(self._ended, command))
 
+    def record(self, made: Generation) -> None:
+        """Hand the record of an answer out of the cache to the ledger: queued when this returns."""
+        self.ledger.record(Record(made)).add_done_callback(_recorded)
+
     def _ended(self, command: Settle | Void, done: asyncio.Future[Ended]) -> None:
         """Count what the books now hold, and nothing else: whole answers and cancelled ones."""
         if done.cancelled():
@@ -351,6 +361,11 @@ class Gateway:
         if not self.keys.loaded:
             found.append("the keys have not been read")
         return found
+
+
+def _recorded(done: asyncio.Future[bool]) -> None:
+    if not done.cancelled() and (error := done.exception()):
+        log.error("the record of a cached answer was refused: %r", error)
 
 
 def _usage(made: Generation) -> Usage:

@@ -92,7 +92,7 @@ class Flights:
         """Wait for the flight's answer, at most `wait_s` seconds."""
         if flight.waiting >= WAITERS_MAX:
             return Turn.ALONE
-        future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Kept | Turn] = asyncio.get_running_loop().create_future()
         flight._waiting.append(future)
         try:
             async with asyncio.timeout(wait_s):

@@ -33,7 +33,11 @@ class Shelf:
         return found
 
     def put(self, key: bytes, kept: Kept) -> None:
-        """Keep an answer in place of an older one. One that is larger than the shelf is not."""
+        """Keep an answer, unless it is larger than the shelf, or what is there was asked for later
+        (by a caller that wanted a fresh one)."""
+        known = self._kept.get(key)
+        if known is not None and known.asked_s > kept.asked_s:
+            return
         self.drop(key)
         if kept.size > self._bytes_max or self._entries_max < 1:
             return

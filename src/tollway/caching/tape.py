@@ -47,6 +47,7 @@ class Kept(msgspec.Struct, frozen=True):
     """The provider's body was read to its end, not only to the dialect's own end."""
     finish: FinishReason | None
     native_finish: str | None
+    asked_s: float
     stored_s: float
     ttl_s: int
 
@@ -98,7 +99,7 @@ class Taped:
     def failure(self, error: TollwayError) -> bytes:
         return self._relay.failure(error)
 
-    def kept(self, source_id: str, now_s: float, ttl_s: int) -> Kept | None:
+    def kept(self, source_id: str, asked_s: float, now_s: float, ttl_s: int) -> Kept | None:
         """What was remembered; None when it was too much. Only for a whole answer."""
         if self.overflowed:
             return None
@@ -115,19 +116,24 @@ class Taped:
             finished=self._finished,
             finish=self.meter.finish,
             native_finish=self.meter.native_finish,
+            asked_s=asked_s,
             stored_s=now_s,
             ttl_s=ttl_s,
         )
 
 
-def kept(relay: Relay | None, source_id: str, now_s: float, ttl_s: int) -> Kept | None:
+def kept(
+    relay: Relay | None, source_id: str, asked_s: float, now_s: float, ttl_s: int
+) -> Kept | None:
     """What the relay of a whole answer remembered, if it was told to and could."""
-    return relay.kept(source_id, now_s, ttl_s) if isinstance(relay, Taped) else None
+    return relay.kept(source_id, asked_s, now_s, ttl_s) if isinstance(relay, Taped) else None
 
 
-def replay(told: Kept, request: Request, id: str, created: int) -> Iterator[bytes]:
+def replay(
+    told: Kept, request: Request, id: str, created: int, beside: Mapping[str, Any] = {}
+) -> Iterator[bytes]:
     """The caller's bytes of an answer told again: of a stream piece by piece, else the body last.
-    `request` is the one that asks now."""
+    `request` is the one that asks now; `beside` are further fields of the end, as in `Bill`."""
     head = Head(id, told.model, told.provider, created, request.stream, replayed=True)
     relay = dialects.relay(request, head, told.outbound, told.quirks)
     for start in range(0, len(told.data), STEP_BYTES):
@@ -135,7 +141,8 @@ def replay(told: Kept, request: Request, id: str, created: int) -> Iterator[byte
         if piece:
             yield piece
     rest = relay.finish() if told.finished else b""
-    yield rest + relay.ending(FREE)
+    bill = msgspec.structs.replace(FREE, extra=dict(beside)) if beside else FREE
+    yield rest + relay.ending(bill)
 
 
 def record(

@@ -87,8 +87,8 @@ def key_of(
     policy: Policy,
     heard: Mapping[str, str] = {},
 ) -> bytes:
-    """The key of an answer: who asks, which models, on which route, streamed or not, under which
-    policy, and the body without its insignificant whitespace. The order of properties counts.
+    """The key of an answer: who asks, which models and preset, on which route, streamed or not, under
+    which policy, and the body without its insignificant whitespace. The order of properties counts.
 
     `heard` are the headers that dialects read: those that change what is asked count, the session
     does not, and attribution is not among them. `body` must be JSON.
@@ -99,6 +99,7 @@ def key_of(
         request.kind,
         request.stream,
         request.models,
+        None if request.preset is None else (request.preset.id, request.preset.version),
         policy,
         sorted((name, value) for name, value in heard.items() if name not in _NOT_ASKED),
     )
