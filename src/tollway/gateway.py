@@ -28,9 +28,11 @@ from .ledger.entries import Count, Ended, Generation, Record, Settle, Void
 from .ledger.rules import UnknownHold
 from .ledger.sqlite import Ledger
 from .metrics import Metrics
+from .money import parse_usd
 from .routing import sticky
 from .routing.budget import RetryBudget
 from .routing.entries import Attempt, Offer, Plan, Policy, Stuck
+from .routing.free import FreeLimits, free_counts
 from .routing.health import STABLE, Health, Outcome
 from .routing.hedge import HEDGES_FLOOR, HEDGES_PERCENT
 from .routing.offers import Index
@@ -123,6 +125,7 @@ class Gateway:
             output_tokens_default=settings.output_tokens_default,
             attempts_per_model=settings.attempts_per_model,
         )
+        self.free_limits = _free_limits(settings)
         self.first_key: str | None = None
         """The key made at the first start, until it has been shown."""
         self.calls: dict[str, Call] = {}
@@ -189,6 +192,10 @@ class Gateway:
         if kept is not None and name is not None:
             key = (call.caller.workspace, attempt.model.id, name)
             self.sticky.keep(key, kept, self.clock(), cache_lifetime_s(request))
+
+    def counts(self, caller: Caller, plan: Plan) -> tuple[Count, ...]:
+        """The limits in number that a request falls under; the shared empty tuple for nearly all."""
+        return caller.counts + free_counts(plan, caller.workspace, self.free_limits)
 
     async def open(
         self,
@@ -361,6 +368,17 @@ class Gateway:
         if not self.keys.loaded:
             found.append("the keys have not been read")
         return found
+
+
+def _free_limits(settings: Settings) -> FreeLimits | None:
+    if not settings.free_limits:
+        return None
+    return FreeLimits(
+        settings.free_requests_per_minute,
+        settings.free_requests_per_day,
+        settings.free_requests_per_day_credited,
+        parse_usd(settings.free_credited_usd, "free_credited_usd"),
+    )
 
 
 def _recorded(done: asyncio.Future[bool]) -> None:

@@ -312,7 +312,7 @@ class Inference:
         )
         if key.management:
             raise errors.inference_refused()
-        return Caller(key.workspace_id, key.hash, self.gateway.policy)
+        return Caller(key.workspace_id, key.hash, self.gateway.policy, key.counts)
 
     def _count_refusal(self, call: Call | None, error: errors.TollwayError) -> None:
         """A request that was answered before it held anything. What it asked for is known from
