@@ -26,7 +26,16 @@ PURE = {
     "catalogue.feed",
     "catalogue.check",
 }
-EDGE = {"caching.flights", "upstream", "store", "ledger", "accounts", "catalogue", "settings", "metrics"}
+EDGE = {
+    "caching.flights",
+    "upstream",
+    "store",
+    "ledger",
+    "accounts",
+    "catalogue",
+    "settings",
+    "metrics",
+}
 ROAD = {"gateway", "calling", "hedging", "flow"}
 DOORS = {"http", "cli", "cli_presets", "terminal", "doctor", "wiring", "__main__"}
 RINGS = (CORE, PURE, EDGE, ROAD, DOORS)

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import apsw
+import msgspec
 import pytest
-from ledger_support import DAY_MS, KEY, WS, Books, at, generation, grant, hold, told_again, void
+from ledger_support import (
+    DAY_MS,
+    KEY,
+    WS,
+    Books,
+    at,
+    generation,
+    hold,
+    settle,
+    told_again,
+    void,
+)
 
 from tollway.ledger import rates, reads
 from tollway.ledger.audit import audit
-from tollway.ledger.entries import Count, Exhausted, Held, Record, Refused
+from tollway.ledger.entries import Count, Exhausted, Held, Record, Refused, Transfer
 from tollway.ledger.rules import BadCommand
 from tollway.ledger.sqlite import Ledger
-from tollway.store.migrate import migrate
+from tollway.store.migrate import FOLDER, migrate
 from tollway.store.sqlite import Store
 
 NOON = at("2026-11-25T12:00:00")
@@ -53,9 +67,7 @@ def test_so_many_are_admitted_a_minute_and_the_next_minute_as_many_again(books: 
     for n in range(3):
         assert isinstance(books.one(asked(f"a{n}", NOON + n, minute(3))), Held)
     refused = books.one(asked("a3", NOON_30, minute(3)))
-    assert refused == Refused(
-        "a3", "rate", 1000, rate=Exhausted("key", "minute", 3, NOON + 60_000)
-    )
+    assert refused == Refused("a3", "rate", 1000, rate=Exhausted("key", "minute", 3, NOON + 60_000))
     assert isinstance(books.one(asked("a4", NOON + 60_000, minute(3))), Held)
     assert books.count("hold") == 4
     assert used(books) == {(f"key:{KEY}", "minute"): 1}
@@ -138,10 +150,7 @@ def test_credit_raises_a_limit(credited: int, limit: int) -> None:
 def test_credit_that_was_taken_back_lowers_it_again() -> None:
     books = Books()
     books.grant(12 * USD)
-    back = grant("back", 5 * USD)
-    books.one(
-        type(back)("back", WS, "wallet", "payments_clearing", 5 * USD, "taken back", 1)
-    )
+    books.one(Transfer("back", WS, "wallet", "payments_clearing", 5 * USD, "taken back", 1))
     count = day(1, f"free:{WS}", limit_credited=3, credited_least_nano=10 * USD)
     assert reads.admitted(books.connection, count, WS, NOON) == (0, 1)
 
@@ -149,7 +158,8 @@ def test_credit_that_was_taken_back_lowers_it_again() -> None:
 def test_a_hold_without_limits_asks_for_no_window(books: Books) -> None:
     asked_for: list[str] = []
     books.connection.trace_v2(
-        0x01, lambda event: asked_for.append(event["sql"])  # every statement
+        0x01,
+        lambda event: asked_for.append(event["sql"]),  # every statement
     )
     books.apply(hold("a", 5), void("a"))
     books.connection.trace_v2(0, None)
@@ -191,8 +201,6 @@ def test_windows_against_a_count_by_hand() -> None:
 def test_an_answer_out_of_the_cache_is_recorded_free_and_holds_nothing(books: Books) -> None:
     books.apply(hold("a", 600, at_ms=NOON), Record(told_again("b", "a")))
     before = books.posted()
-    from ledger_support import settle
-
     books.apply(settle("a", 250, made=generation("a", 250)))
     after = books.posted()
     assert books.one(Record(told_again("c", "a", NOON))) is True
@@ -216,8 +224,6 @@ def test_a_record_delivered_twice_is_one(books: Books) -> None:
     "wrong", [{"charge_nano": 1}, {"prompt_tokens": 1}, {"cached_tokens": 1}, {"status": "failed"}]
 )
 def test_a_record_that_is_not_free_is_refused(books: Books, wrong: dict[str, Any]) -> None:
-    import msgspec
-
     made = msgspec.structs.replace(told_again("b", "a"), **wrong)
     assert isinstance(books.one(Record(made)), BadCommand)
     assert books.count("generation") == 0
@@ -321,12 +327,6 @@ async def test_two_processes_over_one_database_admit_exactly_the_limit(tmp_path:
 
 def test_the_migration_finds_books_that_are_in_use(tmp_path: Path) -> None:
     """A database of the version before: its keys have no limit and its books stay in order."""
-    import shutil
-
-    import apsw
-
-    from tollway.store.migrate import FOLDER
-
     older = tmp_path / "older"
     older.mkdir()
     for number in ("0001", "0002"):
