@@ -147,6 +147,10 @@ pricing = { prompt = "0.1", completion = "0.2" }
 """,
     )
     before, after = base(), overlaid(base(), [mine])
+    assert not any(one.own for rows in before.endpoints.values() for one in rows)
+    assert {(one.own, one in rows) for rows in after.endpoints.values() for one in rows} >= {
+        (True, True)
+    }
     assert [(e.tag, e.id) for e in after.endpoints["acme/one"]] == [
         ("shop", "one-v2"),
         ("shop/flex", "one-v1"),

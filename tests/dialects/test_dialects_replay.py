@@ -176,3 +176,48 @@ def test_of_an_answer_that_is_too_long_nothing_is_kept_and_nothing_is_lost() -> 
     assert relay.meter.usage is not None
     assert out + relay.ending(bill(relay.meter.usage)) == b"".join(plain)
     assert caching.kept(relay, "gen-1", 5.0, 6.0, 300) is None
+    assert not relay._data  # nor in memory
+
+
+ANTHROPIC = b"".join(
+    b"event: %s\ndata: %s\n\n" % (one["type"].encode(), json.dumps(one).encode())
+    for one in (
+        {
+            "type": "message_start",
+            "message": {
+                "id": "msg_provider",
+                "type": "message",
+                "role": "assistant",
+                "model": "native",
+                "content": [],
+                "stop_reason": None,
+                "usage": {"input_tokens": 25, "cache_read_input_tokens": 7, "output_tokens": 1},
+            },
+        },
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "text_delta", "text": "Hello"},
+        },
+        {"type": "content_block_stop", "index": 0},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+            "usage": {"output_tokens": 9, "iterations": [{"input_tokens": 25}]},
+        },
+        {"type": "message_stop"},
+    )
+)
+
+
+def test_what_a_provider_counts_in_its_first_event_is_not_shown_again() -> None:
+    """Anthropic tells the input when a message begins, and more besides when it ends."""
+    request = asked("anthropic_messages", True)
+    out, relay = first(request, "anthropic_messages", ANTHROPIC, 90)
+    assert 25 in numbers_of(b"".join(out))
+    kept = caching.kept(relay, "gen-1", 5.0, 6.0, 300)
+    assert kept is not None
+    again = b"".join(caching.replay(kept, request, "gen-2", 7))
+    assert set(numbers_of(again)) == {0}
+    assert b'"text":"Hello"' in again.replace(b": ", b":")

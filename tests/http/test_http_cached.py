@@ -12,6 +12,7 @@ import pytest
 
 from support.asgi import Reply
 from support.road import Road, road
+from tollway.routing.offers import Index
 from tollway.settings import Settings, SettingsError
 
 ON = {"x_openrouter_cache": "true"}
@@ -176,6 +177,14 @@ async def test_what_may_not_be_asked_for_any_more_is_not_told_again(way: Road) -
     way.gateway.policy = msgspec.structs.replace(way.gateway.policy, only=("nobody",))
     refused = await way.chat(**ON)
     assert (refused.status, status(refused)) == (404, None)
+
+
+async def test_what_nobody_may_serve_now_is_not_told_again_either(way: Road) -> None:
+    assert status(await way.chat(**ON)) == "MISS"
+    way.gateway.index = Index(way.gateway.catalogue, lambda provider: False)
+    refused = await way.chat(**ON)
+    assert (refused.status, status(refused)) == (404, None)
+    assert len((await way.books()).charges) == 1
 
 
 async def test_errors_are_not_kept(way: Road) -> None:

@@ -210,6 +210,22 @@ async def test_a_stream_that_breaks_off_is_not_kept() -> None:
         assert (third.headers[CACHE], third.text) == ("HIT", "whole ")
 
 
+async def test_a_fresh_answer_waits_for_nobody_and_the_old_one_is_gone_at_once() -> None:
+    gate = Gate(chat_reply("old"), error_reply(400), chat_reply("new"))
+    for one in (gate.gates[0], gate.gates[2]):
+        one.set()
+    async with serving(gate) as (server, _):
+        assert (await whole(server, ask(), **ON)).text == "old"
+        fresh = asyncio.create_task(whole(server, ask(), x_openrouter_cache_clear="true", **ON))
+        await eventually(lambda: gate.count == 2)
+        meanwhile = asyncio.create_task(whole(server, ask(), **ON))
+        await running(server, 2)
+        gate.gates[1].set()
+        assert (await fresh).status == 400
+        answer = await meanwhile
+        assert (answer.text, answer.headers[CACHE], gate.count) == ("new", "MISS", 3)
+
+
 async def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind() -> None:
     events = chat_events("one two three")
     gate = Gate(Reply(steps=[*events[:2], 30.0, *events[2:]]), Reply(steps=events))
