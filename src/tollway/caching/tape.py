@@ -167,6 +167,9 @@ def record(
     }
     if request.session_id is not None:
         detail["session_id"] = request.session_id
+    if request.preset is not None:
+        detail["preset_id"] = request.preset.id
+        detail["preset"] = request.preset
     return Generation(
         id=id,
         at_ms=started_ms,
