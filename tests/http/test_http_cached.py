@@ -244,3 +244,44 @@ async def test_metrics_tell_hits_from_misses(way: Road) -> None:
     assert 'tollway_response_cache_total{result="miss"} 1.0' in page
     assert 'tollway_response_cache_total{result="hit"} 2.0' in page
     assert "tollway_response_cache_entries 1.0" in page
+
+
+# ---- presets, explanations -------------------------------------------------------------------------
+
+
+async def preset(way: Road, **config: Any) -> None:
+    body = {"model": "tollway/echo", "messages": [{"role": "user", "content": "x"}], **config}
+    url = "/api/v1/presets/kept/chat/completions"
+    made = await way.control("POST", url, key=way.key, json=body)
+    assert made.status == 200, made.body
+
+
+async def test_a_preset_switches_the_cache_on_and_its_false_beats_the_header(way: Road) -> None:
+    await preset(way, cache_enabled=True, cache_ttl_seconds=77)
+    by_name = {"model": "@preset/kept"}
+    first, second = [await way.chat(**by_name) for _ in range(2)]
+    assert (status(first), first.headers["x-openrouter-cache-ttl"]) == ("MISS", "77")
+    assert status(second) == "HIT"
+    id = second.headers["x-generation-id"]
+    data = (await way.control("GET", f"/api/v1/generation?id={id}", key=way.key)).json()["data"]
+    assert data["preset_id"]
+    off = await way.chat(**by_name, x_openrouter_cache="false")
+    assert status(off) is None
+    await preset(way, cache_enabled=False)
+    assert status(await way.chat(**by_name, **ON)) is None
+
+
+async def test_a_new_version_of_a_preset_is_another_question(way: Road) -> None:
+    by_name = {"model": "@preset/kept", **ON}
+    await preset(way, temperature=0.1)
+    assert [status(await way.chat(**by_name)) for _ in range(2)] == ["MISS", "HIT"]
+    await preset(way, temperature=0.9)
+    assert status(await way.chat(**by_name)) == "MISS"
+
+
+async def test_a_hit_that_is_to_be_explained_says_that_no_provider_was_asked(way: Road) -> None:
+    explained = {**ON, "x_openrouter_metadata": "enabled"}
+    first, second = [(await way.chat(**explained)).json() for _ in range(2)]
+    assert first["openrouter_metadata"]["attempt"] == 1
+    assert second["openrouter_metadata"]["attempt"] == 0
+    assert "openrouter_metadata" not in (await way.chat(**ON)).json()
