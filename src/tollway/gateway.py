@@ -195,7 +195,8 @@ class Gateway:
 
     def counts(self, caller: Caller, plan: Plan) -> tuple[Count, ...]:
         """The limits in number that a request falls under; the shared empty tuple for nearly all."""
-        return caller.counts + free_counts(plan, caller.workspace, self.free_limits)
+        free = free_counts(plan, caller.workspace, self.free_limits)
+        return caller.counts + free if free else caller.counts
 
     async def open(
         self,

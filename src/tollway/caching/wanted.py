@@ -37,7 +37,7 @@ def wanted(
     keeps anything; a preset's `false` beats every header, a header's `false` a preset's `true`.
     `headers` have lower-case names, as ASGI gives them. Values that are neither true nor false say
     nothing."""
-    said = _header(headers, _CACHE)
+    said = headers.get(_CACHE, headers.get(_CACHE_OURS))  # nearly every request ends here
     if said is None and not preset_enabled:
         return None
     if policy_zdr or preset_enabled is False:
@@ -48,7 +48,7 @@ def wanted(
     return Wanted(_ttl(_header(headers, _TTL), preset_ttl), _flag(_header(headers, _CLEAR)) is True)
 
 
-_CACHE = (b"x-openrouter-cache", b"x-tollway-cache")
+_CACHE, _CACHE_OURS = b"x-openrouter-cache", b"x-tollway-cache"
 _TTL = (b"x-openrouter-cache-ttl", b"x-tollway-cache-ttl")
 _CLEAR = (b"x-openrouter-cache-clear", b"x-tollway-cache-clear")
 

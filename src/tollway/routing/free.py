@@ -31,7 +31,8 @@ class FreeLimits(msgspec.Struct, frozen=True):
 def free_counts(plan: Plan, workspace: str, limits: FreeLimits | None) -> tuple[Count, ...]:
     """What a request counts in as one to a free model; empty for every other request. Without
     limits nothing counts. The plan must have attempts."""
-    if limits is None or not _shared(plan.attempts[0]):
+    first = plan.attempts[0]
+    if first.output_pico or limits is None or not _shared(first):  # most cost something
         return ()
     return day_and_minute(workspace, limits)
 
