@@ -14,6 +14,8 @@ PURE = {
     "receipt",
     "ledger.entries",
     "ledger.rules",
+    "ledger.rates",
+    "caching",
     "ledger.rows",
     "ledger.windows",
     "catalogue.entries",
@@ -26,7 +28,16 @@ PURE = {
     "dev.fault_grammar",
     "dev.fault_plan",
 }
-EDGE = {"upstream", "store", "ledger", "accounts", "catalogue", "settings", "metrics"}
+EDGE = {
+    "caching.flights",
+    "upstream",
+    "store",
+    "ledger",
+    "accounts",
+    "catalogue",
+    "settings",
+    "metrics",
+}
 ROAD = {"gateway", "calling", "hedging", "flow"}
 DOORS = {"http", "cli", "cli_presets", "terminal", "doctor", "wiring", "__main__", "dev"}
 RINGS = (CORE, PURE, EDGE, ROAD, DOORS)

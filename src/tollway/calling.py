@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from . import dialects
+from .caching import Taped
 from .canon import Request
 from .dialects import Head, Relay, dialect
 from .gateway import Gateway
@@ -28,6 +30,7 @@ class Try:
         "_answer",
         "_gateway",
         "_head",
+        "_tape_bytes",
         "_until_s",
         "attempt",
         "called_s",
@@ -49,9 +52,11 @@ class Try:
         head: Head,
         until_s: float,
         lost: tuple[str, ...] = (),
+        tape_bytes: int = 0,
     ) -> None:
         """`until_s`: the request's one deadline, by the gateway's clock. `lost`: what had to be
-        left out of the request for this endpoint."""
+        left out of the request for this endpoint. `tape_bytes`: how much of the answer is
+        remembered for others that ask the same."""
         self.attempt = attempt
         self.request = request
         self.output_tokens_max = output_tokens_max
@@ -65,6 +70,7 @@ class Try:
         """What of the caller's request this endpoint is not told."""
         self._gateway = gateway
         self._head = head
+        self._tape_bytes = tape_bytes
         self._until_s = until_s
         self._answer: Answer | None = None
 
@@ -90,9 +96,10 @@ class Try:
             raise AttemptFailed(
                 out.parse_fault(answer.status, answer.headers, body, now_s=now_s, quirks=quirks)
             )
-        self.relay = relay = dialect(request.dialect).relay(
-            self._head, attempt.endpoint.dialect, quirks, request
-        )
+        relay = dialects.relay(request, self._head, attempt.endpoint.dialect, quirks)
+        if self._tape_bytes:
+            relay = Taped(relay, attempt, self._tape_bytes)
+        self.relay = relay
         meter, spoken = relay.meter, b""
         while not (meter.spoke or meter.ended):
             data = await answer.read()

@@ -179,6 +179,8 @@ def keys_create(
     name: Annotated[str, typer.Option(help="What it is for.")],
     limit: Annotated[str | None, typer.Option(help="Spending limit, USD.")] = None,
     reset: Annotated[str | None, typer.Option(help="daily, weekly or monthly.")] = None,
+    rpm: Annotated[int | None, typer.Option(help="Requests a minute it may make.")] = None,
+    rpd: Annotated[int | None, typer.Option(help="Requests a day (UTC) it may make.")] = None,
     management: Annotated[
         bool, typer.Option("--management", help="Administers; no inference.")
     ] = False,
@@ -195,12 +197,17 @@ def keys_create(
         _stop(f"--reset: expected daily, weekly or monthly, got {reset!r}", 2)
     if reset is not None and limit is None:
         _stop("--reset goes with --limit", 2)
+    for option, value in (("--rpm", rpm), ("--rpd", rpd)):
+        if value is not None and value < 1:
+            _stop(f"{option}: expected 1 or more, got {value}", 2)
     new = NewKey(
         name=name,
         workspace_id=workspace,
         management=management,
         limit_nano=None if limit is None else _value(parse_usd, limit, "--limit"),
         limit_reset=reset,  # type: ignore[arg-type]  # checked above
+        requests_per_minute=rpm,
+        requests_per_day=rpd,
     )
 
     async def work() -> None:
@@ -637,6 +644,8 @@ def _key_row(record: Any) -> dict[str, Any]:
         "workspace": record.workspace_id,
         "limit_usd": None if record.limit_nano is None else _usd(record.limit_nano),
         "limit_reset": record.limit_reset,
+        "requests_per_minute": record.requests_per_minute,
+        "requests_per_day": record.requests_per_day,
         "management": record.management,
         "disabled": record.disabled,
     }

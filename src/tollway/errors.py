@@ -305,6 +305,33 @@ def key_limit_reached(
     )
 
 
+def rate_limited(scope: str, period: str, limit: int, resets_ms: int, now_ms: int) -> CallerError:
+    """A limit in number is used up: a key's own (`key`), or its workspace's for free models
+    (`free`), in a `minute` or `day`. Times are Unix milliseconds, as in OpenRouter's header."""
+    if scope == "free":
+        name, whose = f"free-models-per-{_SHORT.get(period, period)}", "free models"
+        remedy = "Wait, use the paid model, or ask the operator for credit: it raises the limit."
+    else:
+        name, whose = f"key-per-{_SHORT.get(period, period)}", "this API key"
+        remedy = "Wait, or ask for a higher limit of the key."
+    headers = {
+        "X-RateLimit-Limit": str(limit),
+        "X-RateLimit-Remaining": "0",
+        "X-RateLimit-Reset": str(resets_ms),
+    }
+    return CallerError(
+        f"Rate limit exceeded: {name}. {limit:,} requests a {period} are allowed for {whose}.",
+        status=429,
+        error_type="rate_limit_exceeded",
+        metadata={"limit_source": name, "headers": headers, "remedy_hint": remedy},
+        retry_after_s=max(0, resets_ms - now_ms) / 1000,
+        headers=headers,
+    )
+
+
+_SHORT = {"minute": "min"}
+
+
 # ---- models and endpoints ------------------------------------------------------------------------
 
 

@@ -17,10 +17,10 @@ import asyncio
 from functools import partial
 from typing import Any
 
-from . import errors, receipt
+from . import dialects, errors, receipt
 from .calling import Try, Write
 from .canon import Fault, Request
-from .dialects import Head, dialect
+from .dialects import Head
 from .dialects.states import without_state
 from .gateway import Caller, Gateway
 from .hedging import race
@@ -29,6 +29,7 @@ from .ledger.windows import resets_at_ms
 from .money import usd_from_nano, usd_text_nano, utc
 from .routing.entries import Attempt, Hedge, Plan
 from .routing.explain import Told, metadata
+from .routing.free import paid_only
 from .routing.health import Outcome
 from .routing.plan import following, refusal
 from .upstream import AttemptFailed
@@ -65,6 +66,8 @@ class Call:
         self.progress_made: receipt.Progress = "none"
         self.charge: receipt.Charge | None = None
         self.client_left = False
+        self.tape_bytes = 0
+        """How much of its answer is remembered for others that ask the same; 0 = nothing."""
 
     # ---- hold … settle ---------------------------------------------------------------------------
 
@@ -72,6 +75,17 @@ class Call:
         """Hold the plan's ceiling. Raises CallerError when there is nothing to call or no money."""
         if not self.plan.attempts:
             raise refusal(self.plan, self.gateway.index)
+        outcome = await self._hold()
+        if isinstance(outcome, Refused) and (paid := paid_only(self.plan, outcome.rate)):
+            self.plan = paid
+            outcome = await self._hold()
+        if isinstance(outcome, Refused):
+            raise _refused(self.plan, self.caller, outcome, self._now_ms())
+        self.granted_nano = outcome.granted_nano
+        self.gateway.calls[self.id] = self
+        return self
+
+    async def _hold(self) -> Held | Refused:
         hold = Hold(
             id=self.id,
             workspace=self.caller.workspace,
@@ -81,18 +95,14 @@ class Call:
             at_ms=_ms(self.started_s),
             deadline_ms=_ms(self.started_s + 2 * self.gateway.settings.total_timeout_s),
             provider=self.plan.attempts[0].provider.id,
+            counts=self.gateway.counts(self.caller, self.plan),
         )
         try:
-            outcome: Held | Refused = await self.gateway.ledger.hold(hold)
+            return await self.gateway.ledger.hold(hold)
         except asyncio.CancelledError:
             # The command may already be on its way to the disk: the void is queued behind it.
             self.gateway.end(Void(self.id, "left_before_admission", self._now_ms(), None))
             raise
-        if isinstance(outcome, Refused):
-            raise _refused(self.plan, self.caller, outcome, self._now_ms())
-        self.granted_nano = outcome.granted_nano
-        self.gateway.calls[self.id] = self
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         """Settle. The command is queued before anything is awaited, so no cancellation can come
@@ -216,6 +226,7 @@ class Call:
             ),
             head=self._head(attempt.model.id, attempt.provider.name),
             until_s=self.started_s + self.gateway.settings.total_timeout_s,
+            tape_bytes=self.tape_bytes,
         )
 
     # ---- what the edge may say -------------------------------------------------------------------
@@ -225,7 +236,7 @@ class Call:
         relay = self.current.relay if self.current is not None else None
         if relay is None:
             head = self._head(self.plan.requested[0], "")
-            relay = dialect(self.request.dialect).relay(head, "openai_chat", (), self.request)
+            relay = dialects.relay(self.request, head, "openai_chat", ())
         return relay.failure(error)
 
     def metadata(self) -> dict[str, Any]:
@@ -345,6 +356,8 @@ def serve(
 
 def _refused(plan: Plan, caller: Caller, refused: Refused, now_ms: int) -> errors.CallerError:
     """The ledger's refusal in the caller's words."""
+    if (rate := refused.rate) is not None:
+        return errors.rate_limited(rate.scope, rate.period, rate.limit, rate.resets_ms, now_ms)
     needed, available = usd_text_nano(plan.least_nano), usd_text_nano(refused.available_nano)
     if refused.by == "key_limit":
         ends_ms = resets_at_ms(refused.reset, now_ms)

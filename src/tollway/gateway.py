@@ -18,17 +18,21 @@ import msgspec
 from . import errors
 from .accounts.keyring import KeyRing
 from .accounts.presetbook import PresetBook
+from .caching import Shelf
+from .caching.flights import Flights
 from .canon import Fault, Request, Usage
 from .catalogue.entries import Catalogue, Provider
 from .dialects import Meter, Outbound, conversation, fetched
 from .dialects.openings import cache_lifetime_s, conversation_name
-from .ledger.entries import Ended, Generation, Settle, Void
+from .ledger.entries import Count, Ended, Generation, Record, Settle, Void
 from .ledger.rules import UnknownHold
 from .ledger.sqlite import Ledger
 from .metrics import Metrics
+from .money import parse_usd
 from .routing import sticky
 from .routing.budget import RetryBudget
 from .routing.entries import Attempt, Offer, Plan, Policy, Stuck
+from .routing.free import FreeLimits, free_counts
 from .routing.health import STABLE, Health, Outcome
 from .routing.hedge import HEDGES_FLOOR, HEDGES_PERCENT
 from .routing.offers import Index
@@ -54,6 +58,8 @@ class Caller(msgspec.Struct, frozen=True):
     workspace: str
     key_id: str
     policy: Policy
+    counts: tuple[Count, ...] = ()
+    """Limits in number of this key; empty, and the same object, for a key without any."""
 
 
 class Reach(msgspec.Struct, frozen=True):
@@ -112,11 +118,14 @@ class Gateway:
         self.health = Health()
         self.retries = RetryBudget()
         self.sticky = sticky.Sticky()
+        self.shelf = Shelf(settings.cache_entries_max, settings.cache_bytes_max)
+        self.flights = Flights()
         self.policy = Policy(
             margin_ppm=settings.margin_ppm,
             output_tokens_default=settings.output_tokens_default,
             attempts_per_model=settings.attempts_per_model,
         )
+        self.free_limits = _free_limits(settings)
         self.first_key: str | None = None
         """The key made at the first start, until it has been shown."""
         self.calls: dict[str, Call] = {}
@@ -183,6 +192,11 @@ class Gateway:
         if kept is not None and name is not None:
             key = (call.caller.workspace, attempt.model.id, name)
             self.sticky.keep(key, kept, self.clock(), cache_lifetime_s(request))
+
+    def counts(self, caller: Caller, plan: Plan) -> tuple[Count, ...]:
+        """The limits in number that a request falls under; the shared empty tuple for nearly all."""
+        free = free_counts(plan, caller.workspace, self.free_limits)
+        return caller.counts + free if free else caller.counts
 
     async def open(
         self,
@@ -281,6 +295,10 @@ class Gateway:
             ended = self.ledger.settle(command)
         ended.add_done_callback(partial(self._ended, command))
 
+    def record(self, made: Generation) -> None:
+        """Hand the record of an answer out of the cache to the ledger: queued when this returns."""
+        self.ledger.record(Record(made)).add_done_callback(_recorded)
+
     def _ended(self, command: Settle | Void, done: asyncio.Future[Ended]) -> None:
         """Count what the books now hold, and nothing else: whole answers and cancelled ones."""
         if done.cancelled():
@@ -358,6 +376,22 @@ class Gateway:
         if not self.keys.loaded:
             found.append("the keys have not been read")
         return found
+
+
+def _free_limits(settings: Settings) -> FreeLimits | None:
+    if not settings.free_limits:
+        return None
+    return FreeLimits(
+        settings.free_requests_per_minute,
+        settings.free_requests_per_day,
+        settings.free_requests_per_day_credited,
+        parse_usd(settings.free_credited_usd, "free_credited_usd"),
+    )
+
+
+def _recorded(done: asyncio.Future[bool]) -> None:
+    if not done.cancelled() and (error := done.exception()):
+        log.error("the record of a cached answer was refused: %r", error)
 
 
 def _usage(made: Generation) -> Usage:

@@ -41,6 +41,9 @@ class Metrics:
         self._attempts = self._counter(
             "upstream_attempts", "Attempts at providers.", ("provider", "outcome")
         )
+        self._cached = self._counter(
+            "response_cache", "Requests that may be answered from the cache.", ("result",)
+        )
         self._loss = self._counter("platform_loss_nano_usd", "Charges nothing could pay.", ())
         self._violations = Gauge(
             "tollway_audit_violations",
@@ -88,6 +91,10 @@ class Metrics:
     def attempt(self, provider: str, outcome: str) -> None:
         """One attempt at a provider. `outcome` is `ok` or an error_type: a small vocabulary."""
         self._count(self._attempts, (provider,), outcome, 1)
+
+    def cached(self, result: str) -> None:
+        """How a request that may be answered from the cache was: hit, coalesced or miss."""
+        self._cached.labels(result).inc()
 
     def platform_loss(self, nano: int) -> None:
         self._loss.inc(nano)

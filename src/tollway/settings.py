@@ -72,6 +72,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit_s: float = 3600.0
     """The books are audited this often while serving; a broken invariant is logged and counted."""
 
+    cache_bytes_max: int = 64 * MIB
+    """Memory for answers that callers asked to be kept (`X-OpenRouter-Cache: true`), per process;
+    0 switches the cache off. docs/caching.md."""
+    cache_entries_max: int = 10_000
+    """…and how many of them."""
+    cache_answer_bytes_max: int = 8 * MIB
+    """A larger answer is not kept."""
+    cache_wait_s: float = 120.0
+    """How long a request waits for the same one that is being answered, before it asks itself."""
+
+    free_limits: bool = True
+    """Limit how often a workspace uses free models of other people's capacity. docs/limits.md."""
+    free_requests_per_minute: int = 20
+    free_requests_per_day: int = 50
+    free_requests_per_day_credited: int = 1_000
+    """…of a workspace that was credited `free_credited_usd`."""
+    free_credited_usd: str = "10"
+
     margin_ppm: int = 0
     """Margin on provider prices in parts per million; 50_000 = 5 %."""
     output_tokens_default: int = 32_768
@@ -92,7 +110,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsError(
                 f"log_level: expected debug, info, warning or error, got {self.log_level!r}"
             )
-        for name in ("body_limit_bytes", "requests_max", "output_tokens_default", "drains_max"):
+        for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name}: must be 1 or more")
         for name in _DURATIONS:
@@ -100,8 +118,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 raise SettingsError(f"{name}: must be more than 0 seconds")
         if not 0 <= self.margin_ppm <= 10_000_000:
             raise SettingsError("margin_ppm: expected 0 to 10,000,000 (parts per million)")
+        if self.cache_bytes_max < 0:
+            raise SettingsError("cache_bytes_max: must be 0 (off) or more")
         try:
             parse_usd(self.first_credit_usd, "first_credit_usd")
+            parse_usd(self.free_credited_usd, "free_credited_usd")
         except ValueError as error:
             raise SettingsError(str(error)) from None
         if not 1 <= self.attempts_per_model <= 10:
@@ -153,6 +174,17 @@ def is_loopback(host: str) -> bool:
 
 _NAMES = tuple(n for n in Settings.__struct_fields__ if n not in ("home", "environ"))
 _TYPES = {f.name: f.type for f in msgspec.structs.fields(Settings)}
+_AT_LEAST_ONE = (
+    "body_limit_bytes",
+    "requests_max",
+    "output_tokens_default",
+    "drains_max",
+    "cache_entries_max",
+    "cache_answer_bytes_max",
+    "free_requests_per_minute",
+    "free_requests_per_day",
+    "free_requests_per_day_credited",
+)
 _DURATIONS = tuple(n for n in _NAMES if n.endswith("_s"))
 
 

@@ -126,6 +126,8 @@ def _publish(gateway: Gateway) -> None:
     metrics, store = gateway.metrics, gateway.store
     metrics.gauge("running_requests", "Requests being answered.", lambda: gateway.running)
     metrics.gauge("holds_open", "Held and not yet settled.", lambda: len(gateway.calls))
+    metrics.gauge("response_cache_bytes", "Kept answers.", lambda: gateway.shelf.bytes)
+    metrics.gauge("response_cache_entries", "Kept answers.", lambda: len(gateway.shelf))
     metrics.gauge("store_healthy", "1 while commits succeed.", lambda: float(store.healthy))
 
     def commits() -> tuple[int, float, list[tuple[float, float]]]:
@@ -150,6 +152,7 @@ async def _housekeeping(gateway: Gateway) -> None:
             if progress:
                 gateway.ledger.progress(progress)
             if ticks % 30 == 0:
+                gateway.shelf.sweep(gateway.clock())
                 await gateway.ledger.expire(int(gateway.clock() * 1000))
             lost = False
         except Unavailable:

@@ -147,6 +147,9 @@ pricing = { prompt = "0.1", completion = "0.2" }
 """,
     )
     before, after = base(), overlaid(base(), [mine])
+    owned = {one.key: one.own for rows in after.endpoints.values() for one in rows}
+    assert {key for key, own in owned.items() if own} == {"acme/one@shop", "acme/two@shop"}
+    assert not any(one.own for rows in before.endpoints.values() for one in rows)
     assert [(e.tag, e.id) for e in after.endpoints["acme/one"]] == [
         ("shop", "one-v2"),
         ("shop/flex", "one-v1"),

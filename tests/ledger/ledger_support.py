@@ -151,3 +151,10 @@ def generation(id: str, charge: int, at_ms: int = 0, **more: Any) -> Generation:
         **more,
     }
     return Generation(**fields)
+
+
+def told_again(id: str, source: str, at_ms: int = 0, **more: Any) -> Generation:
+    """An answer out of the cache."""
+    nothing = {f"{kind}_tokens": 0 for kind in ("prompt", "completion", "reasoning", "cached")}
+    detail = f'{{"response_cache_source_id":"{source}"}}'.encode()
+    return generation(id, 0, at_ms, detail=detail, **{**nothing, **more})

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import apsw
 import pytest
-from ledger_support import Books, generation, hold, settle, void
+from ledger_support import Books, generation, hold, settle, told_again, void
 
 from tollway.ledger.audit import SQL, audit
-from tollway.ledger.entries import PlatformCost
+from tollway.ledger.entries import Count, PlatformCost, Record
 
 TAMPER = {
     "every_workspace_sums_to_zero": "UPDATE account SET posted = posted + 1 WHERE kind = 'revenue'",
@@ -24,6 +24,10 @@ TAMPER = {
     "every_posted_hold_has_its_generation": "DELETE FROM generation WHERE id = 'a'",
     "budgets_equal_their_holds": "UPDATE budget SET usage_week_nano = usage_week_nano + 1",
     "activity_equals_generations": "UPDATE rollup SET prompt_tokens = prompt_tokens + 1",
+    "cached_answers_are_free_and_name_their_source": (
+        "UPDATE generation SET charge_nano = 1 WHERE id = 'again'"
+    ),
+    "no_window_counts_more_than_was_admitted": "UPDATE rate_window SET used = used + 9",
     "history_is_protected": "DROP TRIGGER transfer_is_never_deleted",
 }
 
@@ -33,6 +37,8 @@ def books() -> Books:
     made = Books()
     made.grant(1000)
     made.apply(hold("a", 600), settle("a", 250, cost=200, made=generation("a", 250)))
+    made.apply(Record(told_again("again", "a")))
+    made.apply(hold("c", 1, counts=(Count("key:key", "day", 5, "key"),)), void("c"))
     made.apply(hold("v", 100), void("v", owed=[PlatformCost("p", 4)]), hold("open", 70))
     return made
 

@@ -21,7 +21,8 @@ import msgspec
 
 from .. import errors
 from ..ledger.budgets import set_budget
-from ..ledger.entries import Reset
+from ..ledger.entries import Count, Reset
+from ..ledger.rates import key_counts
 from ..store.queries import load_queries
 from ..store.sqlite import Store
 from . import workspaces
@@ -31,6 +32,8 @@ DEFAULT_WORKSPACE = workspaces.DEFAULT
 PAGE_KEYS = 100
 """Keys per page of a list, as the API contract has it."""
 NAME_LENGTH_MAX = 256
+RATE_MAX = 1_000_000_000
+"""Requests; beyond what any server could be asked in a day."""
 
 _SQL = load_queries(Path(__file__).with_name("queries.sql"))
 
@@ -55,6 +58,11 @@ class KeyRecord(msgspec.Struct, frozen=True):
     last_used_ms: int | None = None
     creator_user_id: str | None = None
     external_user: str | None = None
+    requests_per_minute: int | None = None
+    requests_per_day: int | None = None
+    """How many requests are admitted; None = any number."""
+    counts: tuple[Count, ...] = ()
+    """The same as the ledger counts it."""
 
 
 class NewKey(msgspec.Struct, frozen=True):
@@ -69,10 +77,12 @@ class NewKey(msgspec.Struct, frozen=True):
     expires_ms: int | None = None
     creator_user_id: str | None = None
     external_user: str | None = None
+    requests_per_minute: int | None = None
+    requests_per_day: int | None = None
 
 
 class KeyChange(msgspec.Struct, frozen=True):
-    """What of a key may change. UNSET = stays; None is a value of its own for the limit."""
+    """What of a key may change. UNSET = stays; None is a value of its own for the limits."""
 
     name: str | msgspec.UnsetType = msgspec.UNSET
     disabled: bool | msgspec.UnsetType = msgspec.UNSET
@@ -80,6 +90,8 @@ class KeyChange(msgspec.Struct, frozen=True):
     limit_reset: Reset | msgspec.UnsetType | None = msgspec.UNSET
     include_byok_in_limit: bool | msgspec.UnsetType = msgspec.UNSET
     workspace_id: str | msgspec.UnsetType = msgspec.UNSET
+    requests_per_minute: int | msgspec.UnsetType | None = msgspec.UNSET
+    requests_per_day: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
 # ---- through a store -----------------------------------------------------------------------------
@@ -148,6 +160,7 @@ def insert(
     connection: apsw.Connection, pepper: bytes, new: NewKey, text: str, now_ms: int
 ) -> KeyRecord:
     _check_name(new.name)
+    _check_rates(new)
     workspaces.require(connection, new.workspace_id)
     digest = key_digest(pepper, text)
     hash_ = key_hash(digest)
@@ -165,6 +178,8 @@ def insert(
             "expires_ms": new.expires_ms,
             "creator_user_id": new.creator_user_id,
             "external_user": new.external_user,
+            "requests_per_minute": new.requests_per_minute,
+            "requests_per_day": new.requests_per_day,
         },
     )
     set_budget(connection, hash_, limit_nano=new.limit_nano, reset=new.limit_reset, now_ms=now_ms)
@@ -180,6 +195,7 @@ def update(connection: apsw.Connection, key_id: str, change: KeyChange, now_ms: 
     }
     new = msgspec.structs.replace(old, **changed)
     _check_name(new.name)
+    _check_rates(new)
     if new.workspace_id != old.workspace_id:
         workspaces.require(connection, new.workspace_id)
     connection.execute(
@@ -191,6 +207,8 @@ def update(connection: apsw.Connection, key_id: str, change: KeyChange, now_ms: 
             "workspace_id": new.workspace_id,
             "include_byok_in_limit": new.include_byok_in_limit,
             "updated_ms": now_ms,
+            "requests_per_minute": new.requests_per_minute,
+            "requests_per_day": new.requests_per_day,
         },
     )
     if changed.keys() & {"limit_nano", "limit_reset"}:
@@ -273,7 +291,7 @@ def _records(
 
 def _record(row: list[Any]) -> KeyRecord:
     hash_, workspace_id, name, label, disabled, management, limit, reset, byok, *times = row
-    created, updated, expires, last_used, creator, external = times
+    created, updated, expires, last_used, creator, external, per_minute, per_day = times
     return KeyRecord(
         hash=hash_,
         workspace_id=workspace_id,
@@ -290,7 +308,19 @@ def _record(row: list[Any]) -> KeyRecord:
         last_used_ms=last_used,
         creator_user_id=creator,
         external_user=external,
+        requests_per_minute=per_minute,
+        requests_per_day=per_day,
+        counts=key_counts(hash_, per_minute, per_day),
     )
+
+
+def _check_rates(key: NewKey | KeyRecord) -> None:
+    for field in ("requests_per_minute", "requests_per_day"):
+        value = getattr(key, field)
+        if value is not None and not 1 <= value <= RATE_MAX:
+            raise errors.bad_field(
+                field, f"expected 1 to {RATE_MAX:,}, or null for any number, got {value}"
+            )
 
 
 def _check_name(name: str) -> None:

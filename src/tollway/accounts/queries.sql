@@ -6,20 +6,23 @@ SELECT CAST(value AS INTEGER) FROM setting WHERE name = 'keys_revision';
 -- name: keys_all
 SELECT k.digest, k.hash, k.workspace_id, k.name, k.label, k.disabled, k.management,
        b.limit_nano, b.reset, k.include_byok_in_limit, k.created_ms, k.updated_ms,
-       k.expires_ms, k.last_used_ms, k.creator_user_id, k.external_user
+       k.expires_ms, k.last_used_ms, k.creator_user_id, k.external_user,
+       k.requests_per_minute, k.requests_per_day
 FROM key k LEFT JOIN budget b ON b.key_id = k.hash;
 
 -- name: key_by_digest
 SELECT k.digest, k.hash, k.workspace_id, k.name, k.label, k.disabled, k.management,
        b.limit_nano, b.reset, k.include_byok_in_limit, k.created_ms, k.updated_ms,
-       k.expires_ms, k.last_used_ms, k.creator_user_id, k.external_user
+       k.expires_ms, k.last_used_ms, k.creator_user_id, k.external_user,
+       k.requests_per_minute, k.requests_per_day
 FROM key k LEFT JOIN budget b ON b.key_id = k.hash
 WHERE k.digest = :digest;
 
 -- name: key_by_hash
 SELECT k.digest, k.hash, k.workspace_id, k.name, k.label, k.disabled, k.management,
        b.limit_nano, b.reset, k.include_byok_in_limit, k.created_ms, k.updated_ms,
-       k.expires_ms, k.last_used_ms, k.creator_user_id, k.external_user
+       k.expires_ms, k.last_used_ms, k.creator_user_id, k.external_user,
+       k.requests_per_minute, k.requests_per_day
 FROM key k LEFT JOIN budget b ON b.key_id = k.hash
 WHERE k.hash = :hash;
 
@@ -27,7 +30,8 @@ WHERE k.hash = :hash;
 -- Newest first; the hash breaks ties so that pages never overlap.
 SELECT k.digest, k.hash, k.workspace_id, k.name, k.label, k.disabled, k.management,
        b.limit_nano, b.reset, k.include_byok_in_limit, k.created_ms, k.updated_ms,
-       k.expires_ms, k.last_used_ms, k.creator_user_id, k.external_user
+       k.expires_ms, k.last_used_ms, k.creator_user_id, k.external_user,
+       k.requests_per_minute, k.requests_per_day
 FROM key k LEFT JOIN budget b ON b.key_id = k.hash
 WHERE k.workspace_id = :workspace_id
   AND (:include_disabled OR k.disabled = 0)
@@ -37,13 +41,16 @@ LIMIT :limit OFFSET :offset;
 
 -- name: key_insert
 INSERT INTO key (hash, digest, workspace_id, name, label, disabled, management,
-                 include_byok_in_limit, created_ms, expires_ms, creator_user_id, external_user)
+                 include_byok_in_limit, created_ms, expires_ms, creator_user_id, external_user,
+                 requests_per_minute, requests_per_day)
 VALUES (:hash, :digest, :workspace_id, :name, :label, 0, :management,
-        :include_byok_in_limit, :created_ms, :expires_ms, :creator_user_id, :external_user);
+        :include_byok_in_limit, :created_ms, :expires_ms, :creator_user_id, :external_user,
+        :requests_per_minute, :requests_per_day);
 
 -- name: key_update
 UPDATE key SET name = :name, disabled = :disabled, workspace_id = :workspace_id,
-               include_byok_in_limit = :include_byok_in_limit, updated_ms = :updated_ms
+               include_byok_in_limit = :include_byok_in_limit, updated_ms = :updated_ms,
+               requests_per_minute = :requests_per_minute, requests_per_day = :requests_per_day
 WHERE hash = :hash;
 
 -- name: key_rotate

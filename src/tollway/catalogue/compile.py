@@ -76,6 +76,8 @@ class Draft:
     """A catalogue being put together; `catalogue()` freezes it."""
 
     def __init__(self, base: Catalogue | None = None) -> None:
+        self.own = base is not None
+        """What is added now comes from the operator."""
         self.providers = dict(base.providers) if base else {}
         self.models = dict(base.models) if base else {}
         self.endpoints = dict(base.endpoints) if base else {}
@@ -132,6 +134,8 @@ class Draft:
                         f"{endpoint.key} is listed twice; give one of the two a `tag`",
                     )
                 seen.add(endpoint.key)
+                if self.own:
+                    endpoint = msgspec.structs.replace(endpoint, own=True)
                 self._add_endpoint(endpoint)
 
     def add_aliases(self, source: Source, file: AliasesFile) -> None:

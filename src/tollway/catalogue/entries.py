@@ -159,6 +159,8 @@ class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     free_trial: bool = False
     retires: str | None = None
     source: tuple[str, ...] = ()
+    own: bool = False
+    """From a file of the operator, who answers for its price and owns its capacity."""
 
 
 class Catalogue(msgspec.Struct, frozen=True):

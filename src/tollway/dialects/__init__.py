@@ -21,6 +21,7 @@ otherwise it parses events and renders them. The road (`flow`) cannot tell which
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol
@@ -44,6 +45,8 @@ class Head(msgspec.Struct, frozen=True):
     created: int
     """Unix seconds."""
     stream: bool
+    replayed: bool = False
+    """Told again from the cache: nothing is used, so what a provider counted is not shown."""
 
 
 class Bill(msgspec.Struct, frozen=True):
@@ -148,6 +151,13 @@ def dialect(name: str) -> ModuleType:
         except ModuleNotFoundError as error:
             raise KeyError(name) from error
     return _modules[name]
+
+
+def relay(request: Request, head: Head, outbound: str, quirks: Collection[str]) -> Relay:
+    """From a provider that speaks `outbound` to the caller of `request`. The one place where a
+    relay is made, for an answer and for its replay. Raises KeyError for an unknown dialect."""
+    made: Relay = dialect(request.dialect).relay(head, outbound, quirks, request)
+    return made
 
 
 def conversation(request: Request) -> Conversation:

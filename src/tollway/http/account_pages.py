@@ -23,6 +23,7 @@ from ..gateway import Gateway
 from ..ledger import reads
 from ..ledger.reads import KeyUsage
 from ..money import usd_from_nano
+from ..routing.free import day_and_minute
 from . import asked, shapes
 from .replies import iso, json_reply
 
@@ -30,6 +31,7 @@ from .replies import iso, json_reply
 async def get_current_key(gateway: Gateway, request: Request, caller: KeyRecord) -> Response:
     usage = await gateway.store.read(reads.key_usage, caller.hash, _now_ms(gateway))
     budget = _budget(caller, usage)
+    free = await _free(gateway, caller)
     view = shapes.CurrentKey(
         **_spending(caller, usage),
         label=caller.label,
@@ -41,6 +43,8 @@ async def get_current_key(gateway: Gateway, request: Request, caller: KeyRecord)
         expires_at=iso(caller.expires_ms),
         budgets=[budget] if budget else [],
         effective_budget=budget,
+        free_model_daily_requests=free,
+        rate_limit=_rate_limit(caller),
     )
     return json_reply(shapes.CurrentKeyResponse(view))
 
@@ -75,6 +79,8 @@ async def create_key(gateway: Gateway, request: Request, caller: KeyRecord) -> R
         expires_ms=asked.expiry(body.expires_at, now_ms),
         creator_user_id=body.creator_user_id,
         external_user=body.external.user if body.external else None,
+        requests_per_minute=body.requests_per_minute,
+        requests_per_day=body.requests_per_day,
     )
     record, text = await keys.create_key(
         gateway.store,
@@ -106,6 +112,8 @@ async def update_key(gateway: Gateway, request: Request, caller: KeyRecord) -> R
         limit_reset=body.limit_reset,
         include_byok_in_limit=body.include_byok_in_limit,
         workspace_id=body.workspace_id,
+        requests_per_minute=body.requests_per_minute,
+        requests_per_day=body.requests_per_day,
     )
     key_id = request.path_params["hash"]
     record = await keys.update_key(gateway.store, key_id, change, now_ms=_now_ms(gateway))
@@ -152,7 +160,28 @@ def _key_view(gateway: Gateway, record: KeyRecord, usage: KeyUsage | None) -> sh
         workspace_id=record.workspace_id,
         external_user=record.external_user,
         is_management_key=record.management,
+        requests_per_minute=record.requests_per_minute,
+        requests_per_day=record.requests_per_day,
     )
+
+
+async def _free(gateway: Gateway, caller: KeyRecord) -> shapes.FreeModelDailyRequests:
+    """What the key's workspace has asked of free models today; -1 where that is not limited."""
+    limits = gateway.free_limits
+    if limits is None:
+        return shapes.FreeModelDailyRequests()
+    _, by_day = day_and_minute(caller.workspace_id, limits)
+    used, limit = await gateway.store.read(
+        reads.admitted, by_day, caller.workspace_id, _now_ms(gateway)
+    )
+    return shapes.FreeModelDailyRequests(used, limit, max(0, limit - used))
+
+
+def _rate_limit(caller: KeyRecord) -> shapes.RateLimit:
+    for requests, interval in ((caller.requests_per_minute, "1m"), (caller.requests_per_day, "1d")):
+        if requests is not None:
+            return shapes.RateLimit(requests, interval, "The key's own limit.")
+    return shapes.RateLimit()
 
 
 def _spending(record: KeyRecord, usage: KeyUsage | None) -> dict[str, Any]:

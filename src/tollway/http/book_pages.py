@@ -115,6 +115,7 @@ class _Detail(msgspec.Struct, frozen=True):
     request_id: str | None = None
     session_id: str | None = None
     preset_id: str | None = None
+    response_cache_source_id: str | None = None
 
 
 _decode_detail = msgspec.json.Decoder(_Detail).decode
@@ -162,6 +163,7 @@ def generation_view(made: Generation) -> shapes.GenerationView:
         request_id=detail.request_id,
         session_id=detail.session_id,
         preset_id=detail.preset_id,
+        response_cache_source_id=detail.response_cache_source_id,
     )
 
 

@@ -15,14 +15,15 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from .. import errors
+from .. import caching, errors
+from ..caching import Wanted
 from ..canon import Request
 from ..dialects import dialect
 from ..flow import Call, serve
 from ..gateway import Caller, Gateway
 from ..routing.explain import Told, explained
 from ..routing.plan import refusal
-from . import preset_door
+from . import cached, preset_door
 from .body import ClientGone, Room, read_body
 from .replies import CORS_HEADERS, error_headers
 
@@ -76,6 +77,7 @@ class Reply:
         "ended",
         "entered",
         "head_sent",
+        "more",
         "silent_since",
         "streamed",
     )
@@ -90,6 +92,8 @@ class Reply:
         self.streamed = False
         self.head_sent = False
         self.ended = False
+        self.more: tuple[tuple[bytes, bytes], ...] = ()
+        """Further headers of an answer that succeeds."""
         self.silent_since = 0.0
         self._beat: asyncio.Task[None] | None = None
 
@@ -114,12 +118,12 @@ class Reply:
         call = self.call
         assert call is not None
         if not self.streamed:
-            await self.whole(200, data, _generation(call))
+            await self.whole(200, data, (*_generation(call), *self.more))
             return
         self.silent_since = call.gateway.clock()
         if not self.head_sent:
             self.head_sent = True
-            await self._start(200, (self._type, *_UNBUFFERED, *_generation(call)))
+            await self._start(200, (self._type, *_UNBUFFERED, *_generation(call), *self.more))
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self) -> None:
@@ -208,22 +212,42 @@ class Inference:
         gateway = self.gateway
         caller = await self._caller(scope, headers)
         gateway.admit()
-        request = await self._asked(caller, name, scope, receive, headers)
+        request, body = await self._asked(caller, name, scope, receive, headers)
         call = reply.call = serve(gateway, caller, request, _notes(headers), _told(headers))
         reply.speak(spoken, request)
         gateway.running += 1
         try:
             with _Watch(call, scope, receive):
-                async with call:
-                    reply.entered = True
-                    if request.stream:
-                        reply.silent_since = call.started_s
-                        self.replies.add(reply)
-                    await call.answer(reply.write)
-                    await reply.end()
+                wish = _wish(caller, request, headers)
+                if wish is None or not gateway.settings.cache_bytes_max:
+                    await self._answer(call, reply)
+                else:
+                    self._beats_for(call, reply)
+                    key = caching.key_of(
+                        request,
+                        body,
+                        key_id=caller.key_id,
+                        policy=caller.policy,
+                        heard=_heard(scope, headers),
+                    )
+                    await cached.answer(gateway, call, reply, wish, key, self._answer)
         finally:
             gateway.running -= 1
             self.replies.discard(reply)
+
+    async def _answer(self, call: Call, reply: Reply) -> None:
+        """The road, from the hold to the last byte."""
+        async with call:
+            reply.entered = True
+            self._beats_for(call, reply)
+            await call.answer(reply.write)
+            await reply.end()
+
+    def _beats_for(self, call: Call, reply: Reply) -> None:
+        """From now on a stream that is silent gets comments."""
+        if call.request.stream and reply not in self.replies:
+            reply.silent_since = call.started_s
+            self.replies.add(reply)
 
     async def _explain(
         self, reply: Reply, scope: Any, receive: Any, headers: dict[bytes, bytes]
@@ -235,7 +259,7 @@ class Inference:
         if name is None:
             raise errors.bad_field("api", f"expected one of {', '.join(EXPLAINED)}")
         caller = await self._caller(scope, headers)
-        request = await self._asked(caller, name, scope, receive, headers)
+        request, _ = await self._asked(caller, name, scope, receive, headers)
         now_s = self.gateway.clock()
         try:
             _, plan = self.gateway.plan(request, caller, now_s)
@@ -248,14 +272,15 @@ class Inference:
 
     async def _asked(
         self, caller: Caller, name: str, scope: Any, receive: Any, headers: dict[bytes, bytes]
-    ) -> Request:
-        """The body, in the words of its dialect, with the preset it names. Raises CallerError,
-        Unavailable."""
+    ) -> tuple[Request, bytes]:
+        """The body, in the words of its dialect, with the preset it names; and as it came. Raises
+        CallerError, Unavailable."""
         limit_bytes = self.gateway.settings.body_limit_bytes
         body = await read_body(receive, headers, limit_bytes, self._room)
-        return await preset_door.parsed(
+        request = await preset_door.parsed(
             self.gateway, caller.workspace, name, body, _heard(scope, headers), scope["path"]
         )
+        return request, body
 
     async def _count(
         self,
@@ -287,7 +312,7 @@ class Inference:
         )
         if key.management:
             raise errors.inference_refused()
-        return Caller(key.workspace_id, key.hash, self.gateway.policy)
+        return Caller(key.workspace_id, key.hash, self.gateway.policy, key.counts)
 
     def _count_refusal(self, call: Call | None, error: errors.TollwayError) -> None:
         """A request that was answered before it held anything. What it asked for is known from
@@ -330,6 +355,14 @@ class _Watch:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._call.leave()
+
+
+def _wish(caller: Caller, request: Request, headers: Mapping[bytes, bytes]) -> Wanted | None:
+    """What headers and preset say of the response cache."""
+    zdr, preset = caller.policy.zdr, request.preset
+    if preset is None:
+        return caching.wanted(headers, policy_zdr=zdr)
+    return caching.wanted(headers, preset.cache_enabled, preset.cache_ttl_seconds, zdr)
 
 
 def _error_headers(error: errors.TollwayError) -> tuple[tuple[bytes, bytes], ...]:

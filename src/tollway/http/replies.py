@@ -33,7 +33,8 @@ _encode = msgspec.json.Encoder().encode
 
 EXPOSED_HEADERS = (
     "X-Generation-Id, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, "
-    "X-Tollway-Output-Limit"
+    "X-Tollway-Output-Limit, X-OpenRouter-Cache-Status, X-OpenRouter-Cache-Age, "
+    "X-OpenRouter-Cache-TTL, X-OpenRouter-Cache-Source-Id, X-Tollway-Cache-Coalesced"
 )
 CORS_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"access-control-allow-origin", b"*"),

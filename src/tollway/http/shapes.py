@@ -27,6 +27,9 @@ class CreateKeyRequest(msgspec.Struct):
     workspace_id: str | None = None
     creator_user_id: str | None = None
     external: ExternalUser | None = None
+    requests_per_minute: int | None = None
+    requests_per_day: int | None = None
+    """Requests the key may make; null = any number. Days are UTC."""
 
 
 class ExternalUser(msgspec.Struct):
@@ -41,6 +44,8 @@ class UpdateKeyRequest(msgspec.Struct):
     limit_reset: Reset | msgspec.UnsetType | None = msgspec.UNSET
     include_byok_in_limit: bool | msgspec.UnsetType = msgspec.UNSET
     workspace_id: str | msgspec.UnsetType = msgspec.UNSET
+    requests_per_minute: int | msgspec.UnsetType | None = msgspec.UNSET
+    requests_per_day: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class KeyView(msgspec.Struct):
@@ -68,6 +73,8 @@ class KeyView(msgspec.Struct):
     workspace_id: str
     external_user: str | None
     is_management_key: bool
+    requests_per_minute: int | None
+    requests_per_day: int | None
 
 
 class KeyResponse(msgspec.Struct):
@@ -109,6 +116,8 @@ class FreeModelDailyRequests(msgspec.Struct):
 
 
 class RateLimit(msgspec.Struct):
+    """The key's own limit, the one by the minute where it has both; -1 where it has none."""
+
     requests: int = -1
     interval: str = "10s"
     note: str = "Not limited. Kept for older clients."

@@ -100,7 +100,34 @@ WHERE (h.state = 'posted' AND g.id IS NULL)
     OR g.workspace <> h.workspace OR g.key_id <> h.key_id))
 UNION ALL
 SELECT 'generation ' || g.id || ' has no hold'
-FROM generation g WHERE NOT EXISTS (SELECT 1 FROM hold h WHERE h.id = g.id);
+FROM generation g
+WHERE NOT EXISTS (SELECT 1 FROM hold h WHERE h.id = g.id)
+  AND g.detail->>'response_cache_source_id' IS NULL;
+
+-- name: cached_answers_are_free_and_name_their_source
+-- An answer out of the cache has no hold, used and cost nothing, and tells again a generation of
+-- the same key that was completed under a hold.
+SELECT 'generation ' || g.id || ' tells ' || coalesce(s.id, 'nothing known') || ' again, charged '
+  || g.charge_nano || CASE WHEN own.id IS NULL THEN '' ELSE ', and has a hold' END
+FROM generation g
+LEFT JOIN generation s ON s.id = g.detail->>'response_cache_source_id'
+LEFT JOIN hold paid ON paid.id = s.id AND paid.state = 'posted'
+LEFT JOIN hold own ON own.id = g.id
+WHERE g.detail->>'response_cache_source_id' IS NOT NULL AND (
+  own.id IS NOT NULL OR paid.id IS NULL OR s.status <> 'completed'
+  OR s.workspace <> g.workspace OR s.key_id <> g.key_id
+  OR g.charge_nano + g.prompt_tokens + g.completion_tokens + g.reasoning_tokens + g.cached_tokens
+    <> 0);
+
+-- name: no_window_counts_more_than_was_admitted
+-- Every request that a limit in number counted has a hold of that key or workspace.
+WITH admitted AS (
+  SELECT 'key:' || key_id AS bucket, count(*) AS n FROM hold GROUP BY key_id
+  UNION ALL SELECT 'free:' || workspace, count(*) FROM hold GROUP BY workspace)
+SELECT 'the ' || w.period || ' of ' || w.bucket || ' counts ' || w.used || ', admitted were '
+  || coalesce(a.n, 0) || ' in all'
+FROM rate_window w LEFT JOIN admitted a ON a.bucket = w.bucket
+WHERE w.used > coalesce(a.n, 0);
 
 -- name: budgets_equal_their_holds
 -- What a key has used, in all and in its last day, week and month, is what its holds were charged;
@@ -133,13 +160,14 @@ WHERE b.key_id IS NULL
   OR b.held_nano <> coalesce(s.held, 0);
 
 -- name: activity_equals_generations
--- Each row of the activity is the sum of the generations admitted that day.
+-- Each row of the activity is the sum of the generations admitted that day; answers out of the
+-- cache, which have no hold, count on the day they were asked for.
 WITH made AS (
-  SELECT g.workspace, h.day, g.key_id, g.model, g.endpoint, g.provider, count(*) AS requests,
+  SELECT g.workspace, coalesce(h.day, g.at_ms / 86400000) AS day, g.key_id, g.model, g.endpoint, g.provider, count(*) AS requests,
     sum(g.prompt_tokens) AS p, sum(g.completion_tokens) AS c, sum(g.reasoning_tokens) AS r,
     sum(g.cached_tokens) AS k, sum(g.charge_nano) AS nano
-  FROM generation g JOIN hold h ON h.id = g.id
-  GROUP BY g.workspace, h.day, g.key_id, g.model, g.endpoint, g.provider)
+  FROM generation g LEFT JOIN hold h ON h.id = g.id
+  GROUP BY g.workspace, 2, g.key_id, g.model, g.endpoint, g.provider)
 SELECT 'activity of day ' || coalesce(a.day, m.day) || ', key ' || coalesce(a.key_id, m.key_id)
   || ', ' || coalesce(a.endpoint, m.endpoint) || ': ' || coalesce(a.requests, 0) || ' requests, '
   || coalesce(a.charge_nano, 0) || '; generations give ' || coalesce(m.requests, 0) || ', '

@@ -12,6 +12,23 @@ import msgspec
 Reset = Literal["daily", "weekly", "monthly"]
 
 
+Period = Literal["minute", "day"]
+
+
+class Count(msgspec.Struct, frozen=True):
+    """A limited number of requests, of which a hold is one: at most `limit` are admitted under
+    `bucket` in a period. A workspace that was credited at least `credited_least_nano` by its
+    operator (less what was taken back) has `limit_credited` instead, where there is one."""
+
+    bucket: str
+    period: Period
+    limit: int
+    scope: Literal["key", "free"]
+    """Whose limit it is, for the caller's error."""
+    limit_credited: int | None = None
+    credited_least_nano: int = 0
+
+
 class Hold(msgspec.Struct, frozen=True):
     """Reserve up to `wanted_nano`, at least `least_nano`, against the wallet and the key's limit,
     in one step. Granted is min(wanted, what both have free) when that is at least `least_nano`.
@@ -29,6 +46,8 @@ class Hold(msgspec.Struct, frozen=True):
     """After this a hold of a dead owner may be expired without further questions."""
     provider: str = ""
     """First provider of the plan: whom a crash may leave us owing."""
+    counts: tuple[Count, ...] = ()
+    """Limits in number that this request falls under; it is counted when it is admitted."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -38,16 +57,28 @@ class Held(msgspec.Struct, frozen=True):
     """What the wallet has left for others."""
 
 
+class Exhausted(msgspec.Struct, frozen=True):
+    """A limit in number that admits no more in its window."""
+
+    scope: Literal["key", "free"]
+    period: Period
+    limit: int
+    resets_ms: int
+    """When the next window opens, Unix milliseconds."""
+
+
 class Refused(msgspec.Struct, frozen=True):
     """Nothing was reserved. `in_flight`: the same request would pass once running ones end."""
 
     id: str
-    by: Literal["credit", "key_limit"]
+    by: Literal["credit", "key_limit", "rate"]
     available_nano: int
     in_flight: bool = False
     limit_nano: int | None = None
     spent_nano: int = 0
     reset: Reset | None = None
+    rate: Exhausted | None = None
+    """With `by="rate"`: which limit in number."""
 
 
 class Generation(msgspec.Struct, frozen=True):
@@ -110,6 +141,13 @@ class Void(msgspec.Struct, frozen=True):
     platform_costs: tuple[PlatformCost, ...] = ()
 
 
+class Record(msgspec.Struct, frozen=True):
+    """A generation that no provider made and nobody pays: an answer out of the cache. It has no
+    hold; its tokens and its charge are 0, and its detail names the generation that was paid."""
+
+    generation: Generation
+
+
 class Delivered(msgspec.Struct, frozen=True, array_like=True):
     """Who was delivering, and what: enough for the record of a generation that a crash ended."""
 
@@ -158,5 +196,5 @@ class Ended(msgspec.Struct, frozen=True):
     """Part of the charge that nothing could pay: booked to `platform_loss`."""
 
 
-Command = Hold | Settle | Void | Progress | Transfer
+Command = Hold | Settle | Void | Progress | Transfer | Record
 Answer = Any

@@ -25,6 +25,23 @@ SELECT
       id, workspace, source, target, nano, reason, provider, hold_id, at_ms))
     FROM transfer WHERE id IN (SELECT value FROM json_each(:transfers)));
 
+-- name: recorded
+-- Which of these generations have been written already.
+SELECT id FROM generation WHERE id IN (SELECT value FROM json_each(?));
+
+-- name: load_windows
+-- The windows of some buckets. Only holds that are limited in number ask.
+SELECT json_group_array(json_array(bucket, period, number, used))
+FROM rate_window WHERE bucket IN (SELECT value FROM json_each(?));
+
+-- name: save_windows
+INSERT INTO rate_window (bucket, period, number, used)
+SELECT value->>0, value->>1, value->>2, value->>3 FROM jsonb_each(?) WHERE true
+ON CONFLICT (bucket, period) DO UPDATE SET number = excluded.number, used = excluded.used;
+
+-- name: window
+SELECT bucket, period, number, used FROM rate_window WHERE bucket = ? AND period = ?;
+
 -- name: save_holds
 -- New holds, and the new state of old ones.
 INSERT INTO hold (

@@ -14,9 +14,10 @@ import apsw
 import msgspec
 
 from ..store.queries import load_queries
+from . import rates
 from .budgets import read_budget
-from .entries import Generation, Reset
-from .rows import WALLET, Budget
+from .entries import Count, Generation, Reset
+from .rows import CLEARING, WALLET, Budget, Window
 from .rules import roll
 from .windows import date_of, day_of, resets_at_ms
 
@@ -145,6 +146,17 @@ def all_key_usage(connection: apsw.Connection, now_ms: int) -> dict[str, KeyUsag
     """Of every key that was ever used or limited, by key id."""
     rows: Iterable[Any] = connection.execute(SQL["budgets"])
     return {row[0]: _usage(msgspec.convert(row, Budget), now_ms) for row in rows}
+
+
+def admitted(
+    connection: apsw.Connection, count: Count, workspace: str, now_ms: int
+) -> tuple[int, int]:
+    """How many requests a limit in number has admitted in its window, and how many it allows."""
+    rows = connection.execute(SQL["window"], (count.bucket, count.period)).fetchall()
+    known = msgspec.convert(rows[0], Window) if rows else None
+    _, used = rates.current(known, count.period, now_ms)
+    credited = -posted_by_account(connection, workspace).get(CLEARING, 0)
+    return used, rates.limit_of(count, credited)
 
 
 def open_holds(connection: apsw.Connection) -> int:

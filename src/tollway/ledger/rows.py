@@ -89,6 +89,15 @@ class HoldRow(msgspec.Struct, array_like=True):
     progress_of: Delivered | None = None
 
 
+class Window(msgspec.Struct, array_like=True):
+    """Requests admitted in the minute or day `number` (since 1970-01-01, UTC) under a bucket."""
+
+    bucket: str
+    period: str
+    number: int
+    used: int
+
+
 class TransferRow(msgspec.Struct, array_like=True):
     """Either a command's own, under its id, or one of those that end a hold, under the hold's."""
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from ..money import AMOUNT_MAX_NANO
+from . import rates
 from .entries import (
     Answer,
     Command,
@@ -26,6 +27,7 @@ from .entries import (
     Hold,
     PlatformCost,
     Progress,
+    Record,
     Refused,
     Settle,
     Transfer,
@@ -33,6 +35,7 @@ from .entries import (
 )
 from .rows import (
     ACCOUNTS,
+    CLEARING,
     LOSS,
     PAYABLE,
     REVENUE,
@@ -44,6 +47,7 @@ from .rows import (
     Rollup,
     State,
     TransferRow,
+    Window,
 )
 from .windows import day_of, window
 
@@ -84,7 +88,8 @@ class Abandon(msgspec.Struct, frozen=True):
 class Desk:
     """The rows of one batch. Construct it with everything its commands touch: the holds under
     all their ids, the accounts of the workspaces and the budgets of the keys of commands and
-    holds, the transfers under the ids of transfer commands. Rows that do not exist are made."""
+    holds, the transfers under the ids of transfer commands, the windows of the buckets holds count
+    in, the ids among those of records that exist. Rows that do not exist are made."""
 
     def __init__(
         self,
@@ -93,12 +98,17 @@ class Desk:
         accounts: Iterable[Account] = (),
         budgets: Iterable[Budget] = (),
         transfers: Iterable[TransferRow] = (),
+        windows: Iterable[Window] = (),
+        recorded: Iterable[str] = (),
     ) -> None:
         self.epoch = epoch
         self.holds = {row.id: row for row in holds}
         self.accounts = {(row.workspace, row.kind): row for row in accounts}
         self.budgets = {row.key_id: row for row in budgets}
         self.transfers = {row.id: row for row in transfers if row.id is not None}
+        self.windows = {(row.bucket, row.period): row for row in windows}
+        self.recorded = set(recorded)
+        self.changed_windows: dict[tuple[str, str], Window] = {}
         self.changed_holds: dict[str, HoldRow] = {}
         self.changed_accounts: dict[tuple[str, str], Account] = {}
         self.changed_budgets: dict[str, Budget] = {}
@@ -164,6 +174,14 @@ def _hold(desk: Desk, command: Hold) -> Held | Refused:
     granted = min(command.wanted_nano, free)
     if granted < command.least_nano:
         return _refuse(command, wallet, budget, free)
+    if command.counts:
+        credited = -desk.account(command.workspace, CLEARING).posted
+        full = rates.exhausted(command.counts, desk.windows, command.at_ms, credited)
+        if full is not None:
+            return Refused(command.id, "rate", free, rate=full)
+        for window in rates.admitted(command.counts, desk.windows, command.at_ms):
+            at = (window.bucket, window.period)
+            desk.windows[at] = desk.changed_windows[at] = window
     wallet.held += granted
     budget.held_nano += granted
     row = HoldRow(
@@ -338,6 +356,22 @@ def _record(desk: Desk, day: int, made: Generation) -> None:
     row.charge_nano += made.charge_nano
 
 
+# ---- record --------------------------------------------------------------------------------------
+
+
+def _told_again(desk: Desk, command: Record) -> bool:
+    """True when this delivery recorded it, False when an earlier one had."""
+    made = command.generation
+    used = made.prompt_tokens + made.completion_tokens + made.reasoning_tokens + made.cached_tokens
+    if made.charge_nano or used or made.status != "completed":
+        raise BadCommand(f"generation {made.id} has no hold and is not free")
+    if made.id in desk.recorded or made.id in desk.holds:
+        return False
+    desk.recorded.add(made.id)
+    _record(desk, day_of(made.at_ms), made)
+    return True
+
+
 # ---- transfer, progress --------------------------------------------------------------------------
 
 
@@ -482,5 +516,6 @@ _RULES: dict[type, Callable[[Desk, Any], Answer]] = {
     Void: _void,
     Progress: _progress,
     Transfer: _transfer,
+    Record: _told_again,
     Abandon: _abandon,
 }

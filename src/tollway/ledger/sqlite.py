@@ -31,12 +31,13 @@ from .entries import (
     Held,
     Hold,
     Progress,
+    Record,
     Refused,
     Settle,
     Transfer,
     Void,
 )
-from .rows import Account, Budget, HoldRow, TransferRow
+from .rows import Account, Budget, HoldRow, TransferRow, Window
 from .rules import Abandon, Desk, LedgerError
 
 log = logging.getLogger(__name__)
@@ -102,6 +103,11 @@ class Ledger:
         the future: IdConflict, Overdrawn, BadCommand, errors.store_unavailable()."""
         return self._store.submit(self._batch, command)
 
+    def record(self, command: Record) -> Future[bool]:
+        """Write down an answer out of the cache; True when this delivery did it. It waits out a
+        failing store as the ends of holds do. Raises in the future: BadCommand."""
+        return self._store.submit(self._batch, command, durable=True)
+
     def progress(self, delivered: Sequence[Progress]) -> None:
         """Journal what has been delivered. Best effort: nothing is reported, and what is lost
         costs at most the platform."""
@@ -162,12 +168,18 @@ def load(
     workspaces: set[str] = set()
     keys: set[str] = set()
     transfers: list[str] = []
+    buckets: set[str] = set()
+    records: list[str] = []
     for command in commands:
         match command:
             case Hold():
                 holds.append(command.id)
                 workspaces.add(command.workspace)
                 keys.add(command.key_id)
+                for count in command.counts:
+                    buckets.add(count.bucket)
+            case Record():
+                records.append(command.generation.id)
             case Transfer():
                 transfers.append(command.id)
                 workspaces.add(command.workspace)
@@ -175,8 +187,15 @@ def load(
                 pass
             case _:
                 holds.append(command.hold_id)
+    recorded: list[str] = []
+    if records:
+        recorded = [row[0] for row in connection.execute(SQL["recorded"], (_json(records),))]
     if not holds and not transfers:
-        return Desk(epoch)
+        return Desk(epoch, recorded=recorded)
+    windows: list[Window] = []
+    if buckets:
+        rows: Any = connection.execute(SQL["load_windows"], (_json(sorted(buckets)),)).get
+        windows = _WINDOWS.decode(rows)
     wanted = {
         "holds": _json(sorted(set(holds))),
         "workspaces": _json(sorted(workspaces)),
@@ -190,6 +209,8 @@ def load(
         _ACCOUNTS.decode(found[1]),
         _BUDGETS.decode(found[2]),
         _TRANSFERS.decode(found[3]),
+        windows,
+        recorded,
     )
 
 
@@ -201,6 +222,7 @@ def save(connection: apsw.Connection, desk: Desk) -> None:
         ("save_budgets", [row for _, row in sorted(desk.changed_budgets.items())]),
         ("add_transfers", desk.new_transfers),
         ("add_generations", [_generation_row(made) for made in desk.new_generations]),
+        ("save_windows", [row for _, row in sorted(desk.changed_windows.items())]),
         ("add_rollups", [row for _, row in sorted(desk.rollups.items())]),
     )
     for name, rows in changed:
@@ -235,4 +257,5 @@ _ENCODER = msgspec.json.Encoder()
 _HOLDS = msgspec.json.Decoder(list[HoldRow])
 _ACCOUNTS = msgspec.json.Decoder(list[Account])
 _BUDGETS = msgspec.json.Decoder(list[Budget])
+_WINDOWS = msgspec.json.Decoder(list[Window])
 _TRANSFERS = msgspec.json.Decoder(list[TransferRow])

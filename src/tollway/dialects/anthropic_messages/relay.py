@@ -27,7 +27,7 @@ from .answer import (
 )
 from .problems import failure_event, render_error
 from .reading import Reading
-from .usage import merged, parse_usage, render_usage
+from .usage import EMPTY, merged, parse_usage, render_usage
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
 
@@ -59,7 +59,10 @@ class StreamRelay(Reading):
             self._last.update(_copied(payload))
         elif event.type == "message_start":
             fields = _copied(payload)
-            message = {**fields_decoder.decode(fields["message"]), **ours(self._head)}
+            message: dict[str, Any] = {**fields_decoder.decode(fields["message"])}
+            message.update(ours(self._head))
+            if self._head.replayed:
+                message["usage"] = EMPTY
             self._out.append(named("message_start", {**fields, "message": message}))
         else:
             if b"\n" in payload:
@@ -67,7 +70,8 @@ class StreamRelay(Reading):
             self._out += (b"event: ", event.type.encode(), b"\ndata: ", payload, b"\n\n")
 
     def ending(self, bill: Bill) -> bytes:
-        usage = {**_other_counts(self.report), **render_usage(bill, self.meter.service_tier)}
+        told = {} if self._head.replayed else _other_counts(self.report)
+        usage = {**told, **render_usage(bill, self.meter.service_tier)}
         delta = {"stop_reason": self.meter.native_finish or "end_turn", "stop_sequence": None}
         last = {"type": "message_delta", "delta": delta, **self._last, "usage": usage}
         stop = {"type": "message_stop", **bill.extra}
@@ -105,7 +109,8 @@ class BodyRelay:
         return b""
 
     def ending(self, bill: Bill) -> bytes:
-        usage = {**_other_counts(self._report), **render_usage(bill, self.meter.service_tier)}
+        told = {} if self._head.replayed else _other_counts(self._report)
+        usage = {**told, **render_usage(bill, self.meter.service_tier)}
         body = {**self._fields, **ours(self._head), "usage": usage, **bill.extra}
         return escape_separators(msgspec.json.encode(body))
 
