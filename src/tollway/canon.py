@@ -108,14 +108,17 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
             fixed[unit] = bounded(unit, UNITS_MAX)
         return msgspec.structs.replace(self, **fixed, doubts=tuple(doubts))
 
-    def within(self, prompt_most: int, completion_most: int, units_most: int = 0) -> Usage:
-        """The same with totals (and search units) that no honest count of this request can exceed,
-        and the subsets cut to them. What was cut is named in `doubts`. For a usage that was
-        checked."""
+    def within(
+        self, prompt_most: int, completion_most: int, units_most: int = 0, searches_most: int = 0
+    ) -> Usage:
+        """The same with totals (and search units, and searches) that no honest count of this
+        request can exceed, and the subsets cut to them. What was cut is named in `doubts`. For a
+        usage that was checked."""
         if (
             self.prompt_tokens <= prompt_most
             and self.completion_tokens <= completion_most
             and self.search_units <= units_most
+            and self.web_searches <= searches_most
         ):
             return self
         cut = msgspec.structs.replace(
@@ -123,8 +126,9 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
             prompt_tokens=min(self.prompt_tokens, prompt_most),
             completion_tokens=min(self.completion_tokens, completion_most),
             search_units=min(self.search_units, units_most),
+            web_searches=min(self.web_searches, searches_most),
         ).checked()
-        bounded = (*_TOTALS, "search_units")
+        bounded = (*_TOTALS, "search_units", "web_searches")
         totals = tuple(t for t in bounded if getattr(cut, t) != getattr(self, t))
         doubts = tuple(dict.fromkeys((*self.doubts, *totals, *cut.doubts)))
         return msgspec.structs.replace(cut, doubts=doubts)

@@ -131,7 +131,7 @@ class Call:
         try:
             await current.rest(write)
         except AttemptFailed as failed:
-            self.progress_made = "broke"
+            self.progress_made = receipt.broke_off(failed.fault)
             self._note_fault(current.attempt, failed.fault)
             raise errors.broken_stream(current.attempt.provider.name, failed.fault) from None
         self.charge = self._charge()

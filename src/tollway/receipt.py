@@ -124,6 +124,12 @@ def bill(paid: Charge, lost: Charge | None, extra: dict[str, Any]) -> Bill:
     )
 
 
+def broke_off(fault: Fault) -> Progress:
+    """How far a call came whose answer ended with a fault after its first content. Our own
+    deadline is no failure of the provider's: what was delivered was wanted and is paid for."""
+    return "spoke" if fault.local else "broke"
+
+
 def close(facts: Facts) -> Settle | Void:
     """The command that ends the hold of a call.
 
@@ -225,6 +231,7 @@ def _seen(facts: Facts, asked: Asked) -> Charge:
         _prompt_most(attempt, request),
         OUTPUT_SLACK * asked.output_tokens_max * request.choices + OUTPUT_SLACK_TOKENS,
         request.search_units,
+        attempt.searches_most,
     )
     paid = charge(attempt, believed, facts.started_ms, facts.margin_ppm)
     if believed is said:

@@ -110,7 +110,11 @@ class Oracle:
             return ("ended", False, past.paid, past.lost)
         past.open = False
         ws = past.hold.workspace
-        past.paid = min(charge, self.available(ws))
+        key = past.hold.key_id
+        room = self.limit_left(key)
+        if room is not None:
+            room = max(past.granted, room if past in self.window(key) else past.granted)
+        past.paid = min(charge, self.available(ws), charge if room is None else room)
         past.lost = charge - past.paid
         self.moves += [
             (ws, "wallet", "revenue", past.paid),

@@ -65,6 +65,18 @@ def overrun(rules_: ModuleType, sqlite_: ModuleType) -> None:
     assert books.violations() == []
 
 
+def overrun_of_a_limit(rules_: ModuleType, sqlite_: ModuleType) -> None:
+    books = Books(rules_, sqlite_)
+    books.grant(1000)
+    today, tomorrow = at("2026-11-25T12:00:00"), at("2026-11-26T12:00:00")
+    books.budget(100, "daily", now_ms=today)
+    books.apply(hold("a", 10, at_ms=today), hold("b", 60, at_ms=today))
+    assert books.one(settle("a", 70, at_ms=today)) == Ended("a", True, 40, 30), "60 are b's"
+    books.apply(hold("c", 10, at_ms=tomorrow))
+    assert books.one(settle("b", 70, at_ms=tomorrow)) == Ended("b", True, 60, 10), "its day is over"
+    assert books.violations() == []
+
+
 def midnight(rules_: ModuleType, sqlite_: ModuleType) -> None:
     books = Books(rules_, sqlite_)
     books.grant(1000)
@@ -129,8 +141,11 @@ MUTANTS: list[tuple[str, str, str, Check]] = [
     ("rules", "    if known is not None:\n        if known.state", "    if False:\n        if known.state", one_effect),
     ("rules", 'def _settle(desk: Desk, command: Settle) -> Ended:\n    hold = _found(desk, command.hold_id)\n    if hold.state != "open":', 'def _settle(desk: Desk, command: Settle) -> Ended:\n    hold = _found(desk, command.hold_id)\n    if False:', one_effect),
     ("rules", "    wallet.held -= hold.amount_nano\n", "", one_effect),
-    ("rules", "paid = min(charge, wallet.available + hold.amount_nano)", "paid = min(charge, hold.amount_nano)", overrun),
-    ("rules", "paid = min(charge, wallet.available + hold.amount_nano)", "paid = charge", overrun),
+    ("rules", "paid = min(charge, wallet.available + hold.amount_nano, ", "paid = min(charge, hold.amount_nano, ", overrun),
+    ("rules", "paid = min(charge, wallet.available + hold.amount_nano, _room(budget, hold))", "paid = charge", overrun),
+    ("rules", "hold.amount_nano, _room(budget, hold))", "hold.amount_nano)", overrun_of_a_limit),
+    ("rules", "budget.limit_nano - budget.spent_nano - others)", "budget.limit_nano - budget.spent_nano)", overrun_of_a_limit),
+    ("rules", "        return hold.amount_nano\n    others", "        return AMOUNT_MAX_NANO\n    others", overrun_of_a_limit),
     ("rules", '    _move(desk, hold, LOSS, REVENUE, lost, "overrun", provider, at_ms)\n', "", overrun),
     ("rules", "    target.posted += row.nano\n", "    target.posted += row.nano + 1\n", overrun),
     ("rules", "        budget.held_nano -= hold.amount_nano\n", "        pass\n", random_lives),

@@ -63,7 +63,7 @@ def test_what_waiting_cannot_mend_is_named_first(books: Books) -> None:
 def test_a_key_that_is_over_its_limit_may_still_ask_for_what_is_free(books: Books) -> None:
     books.budget(100)
     books.apply(hold("a", 100), settle("a", 150))
-    assert books.one(hold("b", 0)) == Held("b", 0, 850)
+    assert books.one(hold("b", 0)) == Held("b", 0, 900)
     assert books.one(hold("c", 1)).by == "key_limit"
 
 
@@ -84,6 +84,14 @@ def test_a_charge_above_the_hold_takes_what_is_available(books: Books) -> None:
     books.apply(hold("a", 100))
     assert books.one(settle("a", 700)) == Ended("a", True, 700, 0)
     assert books.posted()["wallet"] == 300
+
+
+def test_a_charge_above_the_hold_takes_no_more_than_the_keys_limit_leaves(books: Books) -> None:
+    books.budget(300)
+    books.apply(hold("a", 100), hold("b", 50))
+    assert books.one(settle("a", 700)) == Ended("a", True, 250, 450)
+    assert books.one(settle("b", 700)) == Ended("b", True, 50, 650), "what it reserved is its own"
+    assert books.posted()["wallet"] == 700
 
 
 def test_what_nobody_can_pay_is_the_platforms_loss(books: Books) -> None:

@@ -9,10 +9,27 @@ import json
 from decimal import Decimal
 from typing import Any
 
-from reliability_support import ask, eventually, provider, tollway
+from reliability_support import (
+    Books,
+    Exchange,
+    ask,
+    eventually,
+    provider,
+    tollway,
+    until_idle,
+    whole,
+)
 
 from support.server import Server
-from support.upstream import Reply, ScriptedProvider, chat_events, chat_reply, error_reply
+from support.upstream import (
+    Break,
+    Reply,
+    ScriptedProvider,
+    chat_chunk,
+    chat_events,
+    chat_reply,
+    error_reply,
+)
 
 CREDIT = {"TOLLWAY_FIRST_CREDIT_USD": "100"}
 PICTURE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
@@ -151,3 +168,108 @@ async def test_a_request_that_is_wrong_is_not_repeated_and_a_long_wait_is_the_ca
             status, _, headers = await chat(server)
             assert (status, headers["retry-after"]) == (429, "20")
             assert len(upstream.seen) == 2
+
+
+# ---- what must not be free, and what must not be believed -----------------------------------------
+
+
+async def test_our_own_deadline_is_no_failure_of_the_providers_and_what_was_delivered_is_paid() -> (
+    None
+):
+    words = [f"w{n} " for n in range(40)]
+    steps: list[Any] = []
+    for word in words:
+        steps += [chat_chunk({"role": "assistant", "content": word}), 0.1]
+    env = {**CREDIT, "TOLLWAY_TOTAL_TIMEOUT_S": "1"}
+    async with ScriptedProvider(Reply(steps=steps)) as upstream:
+        with Server(providers={"p": provider("p", upstream.base_url)}, env=env) as server:
+            done = await whole(server, ask(stream=True, max_tokens=500))
+            assert ([e["code"] for e in done.errors], done.done) == ([504], False)
+            assert len(done.text.split()) >= 5
+            books = Books(server.home)
+            await until_idle(server, books)
+            record = books.generation(done.generation)
+            assert (record["status"], record["estimated"]) == ("cancelled", 1)
+            tokens = record["completion_tokens"]
+            assert tokens == -(-len(done.text) // 4)
+            assert record["charge_nano"] == record["prompt_tokens"] * 1_000 + tokens * 2_000
+            books.check()
+            books.close()
+
+
+async def test_a_provider_that_counts_as_it_goes_is_not_free_when_the_client_leaves() -> None:
+    text = "delivered words " * 20
+    running = chat_chunk({"role": "assistant", "content": text}).replace(
+        b'"choices"', b'"usage":{"prompt_tokens":11,"completion_tokens":0},"choices"'
+    )
+    async with ScriptedProvider(Reply(steps=[running, Break.STALL])) as upstream:
+        with Server(providers={"p": provider("p", upstream.base_url)}, env=CREDIT) as server:
+            exchange = await Exchange.open(server, ask(stream=True, max_tokens=500))
+            await exchange.begin()
+            await exchange.until(b"delivered")
+            exchange.reset()
+            books = Books(server.home)
+            await eventually(lambda: bool(books.rows("SELECT 1 FROM generation")))
+            record = books.generation(exchange.generation)
+            tokens = -(-len(text) // 4)
+            assert (record["prompt_tokens"], record["completion_tokens"]) == (11, tokens)
+            assert (record["charge_nano"], record["estimated"]) == (11_000 + tokens * 2_000, 1)
+            books.close()
+
+
+SEARCH = 'pricing = { web_search = "0.01", prompt = "0.000001", completion = "0.000002"'
+
+
+async def test_searches_nobody_asked_for_are_not_charged_and_not_lost_from_the_books() -> None:
+    said = {**usage(10), "num_search_queries": 10_000}
+    async with ScriptedProvider(chat_reply("ok", usage=said)) as upstream:
+        file = provider("p", upstream.base_url).replace(PRICED, SEARCH)
+        with Server(providers={"p": file}, env=CREDIT) as server:
+            status, body, _ = await chat(server, max_tokens=5)
+            assert status == 200
+            assert nano(body["usage"]["cost"]) == 12_000
+            books = Books(server.home)
+            await until_idle(server, books)
+            books.close()
+            assert await owed(server) == 10_000 * 10**7
+            server.assert_books()
+
+
+async def test_a_model_that_always_searches_is_held_and_charged_for_it_within_a_keys_limit() -> (
+    None
+):
+    said = {**usage(10), "num_search_queries": 3}
+    async with ScriptedProvider(chat_reply("ok", usage=said)) as upstream:
+        file = provider("p", upstream.base_url).replace(PRICED, SEARCH)
+        file = file.replace(
+            'dialect = "openai_chat"', 'dialect = "openai_chat"\nquirks = ["searches_unasked"]'
+        )
+        with Server(providers={"p": file}, env=CREDIT) as server:
+            status, body, _ = await chat(server, max_tokens=5)
+            assert (status, nano(body["usage"]["cost"])) == (200, 3 * 10**7 + 12_000)
+            key = await tollway(
+                server, "keys", "create", "--name", "k", "--limit", "0.25", "--plain"
+            )
+            done = await asyncio.gather(
+                *(whole(server, ask(max_tokens=5), key=key) for _ in range(20))
+            )
+            assert sorted({each.status for each in done}) == [200, 403]
+            spent = sum(nano(each.json()["usage"]["cost"]) for each in done if each.status == 200)
+            assert spent <= 250_000_000
+            server.assert_books()
+
+
+async def test_absurd_usage_never_takes_more_than_the_keys_limit() -> None:
+    said = {"prompt_tokens": 999_999_999, "completion_tokens": 999_999_999, "total_tokens": 1}
+    async with ScriptedProvider(chat_reply("ok", usage=said)) as upstream:
+        with Server(providers={"p": provider("p", upstream.base_url)}, env=CREDIT) as server:
+            key = await tollway(
+                server, "keys", "create", "--name", "k", "--limit", "0.001", "--plain"
+            )
+            done = await whole(server, ask(max_tokens=1), key=key)
+            assert done.status == 200
+            books = Books(server.home)
+            await until_idle(server, books)
+            assert books.wallet_nano == 100 * 10**9 - 1_000_000
+            books.check()
+            books.close()

@@ -112,16 +112,29 @@ class Meter:
         return self.finish is not None and self.finish != "error" and self.fault is None
 
     def usage_or_estimate(self, prompt_tokens_likely: int) -> Usage:
-        """The reported usage within bounds, or our own count marked estimated."""
-        if self.usage is not None:
-            return self.usage.checked()
+        """The reported usage within bounds, or our own count marked estimated. Of an answer that
+        was cut off a report is only a beginning: what is more of it and our own count is taken."""
+        said = self.usage
+        if said is not None and (self.ended or self.said_everything):
+            return said.checked()
         reasoning = -(-self.reasoning_bytes // 4)
-        return Usage(
-            prompt_tokens=prompt_tokens_likely,
-            completion_tokens=-(-self.text_bytes // 4) + reasoning,
-            reasoning_tokens=reasoning,
+        counted = -(-self.text_bytes // 4) + reasoning
+        if said is None:
+            return Usage(
+                prompt_tokens=prompt_tokens_likely,
+                completion_tokens=counted,
+                reasoning_tokens=reasoning,
+                estimated=True,
+            ).checked()
+        said = said.checked()
+        if said.prompt_tokens and said.completion_tokens >= counted:
+            return said
+        return msgspec.structs.replace(
+            said,
+            prompt_tokens=said.prompt_tokens or prompt_tokens_likely,
+            completion_tokens=max(said.completion_tokens, counted),
             estimated=True,
-        ).checked()
+        )
 
 
 class Relay(Protocol):

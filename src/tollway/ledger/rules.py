@@ -308,7 +308,8 @@ def _end(
         _matches(generation, hold, charge)
 
     wallet = desk.account(hold.workspace, WALLET)
-    paid = min(charge, wallet.available + hold.amount_nano)
+    budget = desk.budget(hold.key_id, hold.day)
+    paid = min(charge, wallet.available + hold.amount_nano, _room(budget, hold))
     lost = charge - paid
     wallet.held -= hold.amount_nano
     desk.changed_accounts[hold.workspace, WALLET] = wallet
@@ -325,6 +326,17 @@ def _end(
     if generation is not None:
         _record(desk, hold.day, generation)
     return Ended(hold.id, True, paid, lost)
+
+
+def _room(budget: Budget, hold: HoldRow) -> int:
+    """What the key's limit leaves for the end of this hold: what it reserved, and what nobody else
+    has of the rest. A window that is over has no rest."""
+    if budget.limit_nano is None:
+        return AMOUNT_MAX_NANO
+    if window(budget.reset, hold.day) != window(budget.reset, budget.day):
+        return hold.amount_nano
+    others = budget.held_nano - hold.amount_nano
+    return max(hold.amount_nano, budget.limit_nano - budget.spent_nano - others)
 
 
 def _count_against_key(desk: Desk, hold: HoldRow, charge: int) -> None:

@@ -13,8 +13,12 @@ OUTPUT_TOKENS_LEAST = 16
 providers accept no smaller limit."""
 
 WEB_SEARCHES_HELD = 10
-"""Searches a model may make by itself when the caller sent `web_search_options`; providers publish
-no bound. More than that is taken from what is available at settlement."""
+"""Searches a model may make by itself when the caller sent `web_search_options`, or when it always
+searches; providers publish no bound."""
+
+WEB_SEARCHES_MOST = 50
+"""…and as many are believed when the caller asked for searching: what is above the hold is taken
+from what is available at settlement. Unasked, no more than the hold is charged."""
 
 _SEARCH = "web_search_options"
 
@@ -28,22 +32,26 @@ def attempt(ask: Ask, offer: Offer, policy: Policy) -> Attempt:
     if request.images or "image" in request.modalities:
         kinds += CEILING_IMAGE
         fixed_pico += request.images * offer.image_pico
-    if offer.search_pico and _SEARCH in request.params:
+    searches_most = 0
+    if _SEARCH in request.params or offer.searches_unasked:
+        searches_most = WEB_SEARCHES_MOST if _SEARCH in request.params else WEB_SEARCHES_HELD
         fixed_pico += WEB_SEARCHES_HELD * offer.search_pico
     fixed_pico += ask.prompt_tokens_max * offer.prompt_pico[kinds]
     if request.kind != "chat":  # a vector or a ranking has no tokens of output
         fixed_pico += request.search_units * offer.search_unit_pico
-        return _attempt(ask, offer, 0, 0, fixed_pico)
+        return _attempt(ask, offer, 0, 0, fixed_pico, searches_most)
     wanted = request.output_tokens_max
     least = wanted
     if wanted is None:
         wanted = _default_output(ask, offer, policy)
         least = min(wanted, OUTPUT_TOKENS_LEAST)
     assert least is not None
-    return _attempt(ask, offer, wanted, least, fixed_pico)
+    return _attempt(ask, offer, wanted, least, fixed_pico, searches_most)
 
 
-def _attempt(ask: Ask, offer: Offer, wanted: int, least: int, fixed_pico: int) -> Attempt:
+def _attempt(
+    ask: Ask, offer: Offer, wanted: int, least: int, fixed_pico: int, searches_most: int
+) -> Attempt:
     return Attempt(
         offer.model,
         offer.endpoint,
@@ -53,6 +61,7 @@ def _attempt(ask: Ask, offer: Offer, wanted: int, least: int, fixed_pico: int) -
         fixed_pico,
         offer.output_pico * ask.request.choices,
         _dropped(ask, offer),
+        searches_most,
     )
 
 

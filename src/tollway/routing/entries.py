@@ -69,6 +69,8 @@ class Offer(msgspec.Struct, frozen=True):
     search_pico: int
     search_unit_pico: int = 0
     """Per unit of a rerank; `search_pico` is per web search."""
+    searches_unasked: bool = False
+    """It searches the web whether or not it is asked to."""
 
 
 CEILING_CACHE_1H, CEILING_AUDIO, CEILING_IMAGE = 1, 2, 4
@@ -114,6 +116,8 @@ class Attempt(msgspec.Struct, frozen=True):
     """Ceiling per output token, over all choices (`n` is multiplied in)."""
     dropped_params: tuple[str, ...] = ()
     """Sent parameters this endpoint does not support: removed from what goes upstream."""
+    searches_most: int = 0
+    """Web searches that a report of its usage is believed to hold."""
 
     def ceiling_nano(self, output_tokens: int, margin_ppm: int) -> int:
         return charge_nano(self.fixed_pico + output_tokens * self.output_pico, margin_ppm)

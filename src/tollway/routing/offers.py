@@ -33,6 +33,10 @@ KINDS: dict[str, str] = {
 """Model types that can be asked for, each by the kind of request that may ask."""
 
 
+SEARCHES_UNASKED = "searches_unasked"
+"""The quirk of a provider whose models search the web for every request."""
+
+
 class Index:
     """A catalogue as routing sees it. Offers of a model are made when it is first asked for."""
 
@@ -115,6 +119,7 @@ def offer(model: Model, endpoint: Endpoint, provider: Provider, live: bool) -> O
         image_pico=dearest.image or 0,
         search_pico=dearest.web_search or 0,
         search_unit_pico=dearest.search_unit or 0,
+        searches_unasked=SEARCHES_UNASKED in provider.quirks and bool(dearest.web_search),
     )
 
 
