@@ -60,8 +60,8 @@ class Listing:
             for model in catalogue.models.values()
             if (row := row_of(catalogue, model, live, margin_ppm, base)) is not None
         )
-        self.rows = (*router_rows(self.models, base), *self.models)
-        """Routers first, then the models they pick from."""
+        self.rows = (*self.models, *router_rows(self.models, base))
+        """The models, and then the routers that pick from them."""
 
 
 def listing(

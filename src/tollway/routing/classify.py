@@ -113,7 +113,7 @@ def last_model(request: Request) -> str | None:
 def _shape(request: Request, needs: Needs, said: _Said, points: dict[str, int]) -> None:
     """What needs no words: fields, sizes and kinds of input."""
     if "tools" in needs.features:
-        _add(points, "agent", 5 if said.tools_used else 3)
+        _add(points, "agent", 9 if said.tools_used else 3)
     if not needs.features.isdisjoint({"structured_outputs", "response_format"}):
         _add(points, "extraction", 3)
     if "reasoning" in needs.features:
@@ -212,7 +212,8 @@ _MARKS: tuple[tuple[Task, int, int, tuple[str, ...]], ...] = (
 )
 """Kind of work, points, how many of the marks must be there, marks. One arrow is no program."""
 _SUM = re.compile(r"\d\s*[-+*/×÷^]\s*\d+\s*[-+*/×÷^=]")
-_DEGREES = re.compile(r"\b(?:what is|calculate|compute)\s+[\d(]", re.IGNORECASE)
+_ASKED = ("what is ", "calculate ", "compute ", "how much is ")
+_NUMBER = re.compile(r"[\d(]")
 
 
 def _words(text: str, points: dict[str, int]) -> None:
@@ -228,8 +229,20 @@ def _marks(text: str, points: dict[str, int]) -> None:
     for task, weight, least, marks in _MARKS:
         if sum(mark in text for mark in marks) >= least:
             _add(points, task, weight)
-    if _SUM.search(text) or _DEGREES.search(text):
+    if _SUM.search(text) or _reckoned(text[:_ASKED_CHARS].lower()):
         _add(points, "math", 2)
+
+
+_ASKED_CHARS = 200
+
+
+def _reckoned(start: str) -> bool:
+    """`What is 17 …`: a number right behind the question."""
+    for words in _ASKED:
+        at = start.find(words)
+        if at >= 0 and _NUMBER.match(start, at + len(words)):
+            return True
+    return False
 
 
 _SCRIPTS: tuple[tuple[str, re.Pattern[str]], ...] = (
