@@ -313,15 +313,14 @@ def test_what_is_picked_always_satisfies_every_hard_need() -> None:
             body["provider"] = {"only": list(only)}
         request = ask(text=text, **body, **plugin(cost_tier=random.choice(("low", "high", "max"))))
 
-        def fits(offer: Offer) -> bool:
-            return (
-                needs <= set(offer.model.capabilities)
-                and (not picture or "image" in offer.model.input_modalities)
-                and (offer.context or 0) > request.prompt_tokens_likely
-                and (not only or offer.provider.id in only)
-            )
-
-        fitting = {o.model.id for o in offers if fits(o)}
+        fitting = {
+            o.model.id
+            for o in offers
+            if needs <= set(o.model.capabilities)
+            and (not picture or "image" in o.model.input_modalities)
+            and (o.context or 0) > request.prompt_tokens_likely
+            and (not only or o.provider.id in only)
+        }
         try:
             made = planned(request, *offers, seed=round)
         except CallerError:
