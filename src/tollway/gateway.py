@@ -151,11 +151,8 @@ class Gateway:
     def plan(self, request: Request, caller: Caller, now_s: float) -> tuple[Request, Plan]:
         """The request as it will be sent, and the plan for it. Raises CallerError for a slug that
         is not in the catalogue, and for a router that finds nothing to pick."""
-        found = (
-            None
-            if (router := routed(request)) is None
-            else self._route(router, request, caller, now_s)
-        )
+        router = routed(request)
+        found = None if router is None else self._route(router, request, caller, now_s)
         offers = self.index.offers(request.models) if found is None else found.offers
         decided = plan(
             request,

@@ -17,7 +17,8 @@ from tollway.money import Price, Rates
 from tollway.routing.candidates import Pool
 from tollway.routing.entries import Offer, Plan, Policy
 from tollway.routing.health import Health, Outcome
-from tollway.routing.routers import PICKS, plan_routed, routed, session_of
+from tollway.routing.plan import plan
+from tollway.routing.routers import PICKS, route, routed, session_of
 
 FREE = Price(Rates(prompt=0, completion=0))
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
@@ -60,15 +61,10 @@ def planned(
     pool: Pool | None = None,
     **facts: Any,
 ) -> Plan:
-    return plan_routed(
-        request,
-        pool or Pool(index(*(offers or FIVE), **facts)),
-        health or Health(),
-        policy or Policy(),
-        now_s=NOW,
-        random=Random(seed),
-        remembered=remembered,
-    )
+    health, policy, random = health or Health(), policy or Policy(), Random(seed)
+    pool = pool or Pool(index(*(offers or FIVE), **facts))
+    found = route(request, pool, health, policy, now_s=NOW, random=random, remembered=remembered)
+    return found.told(plan(request, found.offers, health, policy, now_s=NOW, random=random))
 
 
 def models(plan: Plan) -> list[str]:
