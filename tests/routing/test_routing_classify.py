@@ -141,6 +141,14 @@ ALIKE: list[tuple[str, dict[str, Any], str]] = [
         "/v1beta/models/tollway/auto:generateContent",
     ),
     (
+        "gemini",
+        {
+            "system_instruction": {"parts": {"text": "Use python code"}},
+            "contents": [{"parts": [{"text": "Summarize this"}]}],
+        },
+        "/v1beta/models/tollway/auto:generateContent",
+    ),
+    (
         "openai_chat",
         {
             "model": "tollway/auto",

@@ -13,21 +13,17 @@ stands first in `ORDER`, none is `chat`. docs/routers.md lists the signals.
 from __future__ import annotations
 
 import re
-from typing import Any, get_args
+from typing import get_args
 
 import msgspec
-from msgspec import Raw
 
 from ..canon import Request
 from ..catalogue.entries import Task
+from .said import UNREADABLE, Said, declined, outputs, said, turns
 
 ORDER: tuple[Task, ...] = get_args(Task)
 """Who wins a tie: what is dearest to get wrong first."""
 
-TEXT_CHARS = 3_000
-"""Read of the user's last words: two thirds from the beginning, one from the end, since a question
-stands before or behind what it is about."""
-SYSTEM_CHARS = 1_500
 LONG_TOKENS = 16_000
 """From here on a prompt is mostly something to be read."""
 
@@ -51,13 +47,12 @@ class Work(msgspec.Struct, frozen=True):
     script: str
     """The writing system most of the text is in: latin, cyrillic, han, … or `none`."""
     turns: int
-    """Things the user said so far, tool results not counted."""
+    """Messages of the user so far."""
 
 
 FEATURES: tuple[str, ...] = ("tools", "structured_outputs", "response_format", "reasoning")
 """What is needed when it was asked for; the values are names of `supported_parameters`."""
 
-_TEXT_ONLY = frozenset({"text"})
 _NO_FEATURES: frozenset[str] = frozenset()
 
 
@@ -66,42 +61,42 @@ def needs_of(request: Request) -> Needs:
     features = _NO_FEATURES
     if sent and not sent.isdisjoint(FEATURES):
         features = sent & frozenset(FEATURES)
-        if "reasoning" in features and _declined(request.fields):
+        if "reasoning" in features and declined(request.fields):
             features -= {"reasoning"}
         if "structured_outputs" in features:  # who keeps a schema writes JSON
             features -= {"response_format"}
-    return Needs(request.modalities, _outputs(request.fields), features)
+    return Needs(request.modalities, outputs(request.fields), features)
 
 
 def work_of(request: Request, needs: Needs) -> Work:
     """Never raises: what cannot be read says nothing."""
     try:
-        said = _said(request)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        said = _Said()
+        talk = said(request)
+    except UNREADABLE:
+        talk = Said()
     points: dict[str, int] = {}
-    _words(said.user, points)
-    _marks(said.user, points)
-    if said.system:
+    _words(talk.user, points)
+    _marks(talk.user, points)
+    if talk.system:
         seen: dict[str, int] = {}
-        _words(said.system, seen)
+        _words(talk.system, seen)
         for task in seen:  # what an application is for counts once, however often it says so
             points[task] = points.get(task, 0) + 1
-    _shape(request, needs, said, points)
-    scripts = _scripts(said.user)
+    _shape(request, needs, talk, points)
+    scripts = _scripts(talk.user)
     if len(scripts) > 1:
         _add(points, "translation", 1)
     task = max(ORDER, key=lambda t: points.get(t, 0)) if points else "chat"
-    return Work(task, points, scripts[0] if scripts else "none", said.turns)
+    return Work(task, points, scripts[0] if scripts else "none", talk.turns)
 
 
 def last_model(request: Request) -> str | None:
     """The `model` of the last message of the assistant that names one, for `pin_model`."""
     try:
-        turns = _turns(request.fields)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        talk = turns(request.fields)
+    except UNREADABLE:
         return None
-    for turn in reversed(turns):
+    for turn in reversed(talk):
         if turn.role in ("assistant", "model"):
             return turn.model if isinstance(turn.model, str) and turn.model else None
     return None
@@ -110,10 +105,10 @@ def last_model(request: Request) -> str | None:
 # ---- signals -------------------------------------------------------------------------------------
 
 
-def _shape(request: Request, needs: Needs, said: _Said, points: dict[str, int]) -> None:
+def _shape(request: Request, needs: Needs, talk: Said, points: dict[str, int]) -> None:
     """What needs no words: fields, sizes and kinds of input."""
     if "tools" in needs.features:
-        _add(points, "agent", 9 if said.tools_used else 3)
+        _add(points, "agent", 9 if talk.tools_used else 3)
     if not needs.features.isdisjoint({"structured_outputs", "response_format"}):
         _add(points, "extraction", 3)
     if "reasoning" in needs.features:
@@ -272,157 +267,3 @@ def _scripts(text: str) -> list[str]:
     total = sum(counts.values())
     held = [(count, name) for name, count in counts.items() if count and 4 * count >= total]
     return [name for _, name in sorted(held, reverse=True)]
-
-
-# ---- reading any dialect -------------------------------------------------------------------------
-
-
-class _Said(msgspec.Struct, frozen=True):
-    user: str = ""
-    system: str = ""
-    turns: int = 0
-    tools_used: bool = False
-
-
-class _Turn(msgspec.Struct, frozen=True):
-    """A message, an item or a content of any dialect, as far as it is looked at."""
-
-    role: Any = None
-    type: Any = None
-    content: Raw = Raw(b"")
-    parts: Raw = Raw(b"")
-    model: Any = None
-
-    @property
-    def said(self) -> Raw:
-        return self.content if len(self.content) else self.parts
-
-
-class _Part(msgspec.Struct, frozen=True):
-    text: Any = None
-
-
-_turns_decoder = msgspec.json.Decoder(list[_Turn])
-_part_decoder = msgspec.json.Decoder(list[_Part])
-_text_decoder = msgspec.json.Decoder(str)
-_TALKS = ("messages", "input", "contents")
-"""Where a conversation is: chat and Messages, Responses, Gemini."""
-_SYSTEMS = ("system", "instructions", "systemInstruction")
-_CALLS = (b'"tool_call_id"', b'"tool_result"', b'"function_call_output"', b'"functionResponse"')
-
-
-def _turns(fields: dict[str, Raw]) -> list[_Turn]:
-    raw = next((fields[name] for name in _TALKS if name in fields), Raw(b"[]"))
-    if _starts(raw) == b'"':
-        return [_Turn(role="user", content=raw)]
-    return _turns_decoder.decode(raw)
-
-
-def _said(request: Request) -> _Said:
-    fields = request.fields
-    turns = _turns(fields)
-    user, count = "", 0
-    for turn in reversed(turns):
-        if turn.role != "user":
-            continue
-        if not user:
-            user = _text(turn.said)
-        count += 1
-    system = next((_plain(fields[name]) for name in _SYSTEMS if name in fields), "")
-    if not system and turns and turns[0].role in ("system", "developer"):
-        system = _text(turns[0].said)
-    return _Said(
-        user=_ends(user),
-        system=system[:SYSTEM_CHARS],
-        turns=count,
-        tools_used="tools" in request.params and _called(fields),
-    )
-
-
-def _called(fields: dict[str, Raw]) -> bool:
-    """A tool has been called and has answered: the marks of the dialects' result messages."""
-    talk = next((bytes(fields[name]) for name in _TALKS if name in fields), b"")
-    return any(mark in talk for mark in _CALLS)
-
-
-def _ends(text: str) -> str:
-    if len(text) <= TEXT_CHARS:
-        return text
-    return f"{text[: TEXT_CHARS * 2 // 3]}\n{text[-TEXT_CHARS // 3 :]}"
-
-
-def _plain(raw: Raw) -> str:
-    """A system prompt: text, a list of parts, or Gemini's object with parts."""
-    if _starts(raw) == b"{":
-        return _text(msgspec.json.decode(raw, type=_Turn).said)
-    return _text(raw)
-
-
-def _starts(raw: Raw) -> bytes:
-    return bytes(memoryview(raw)[:1])
-
-
-def _text(raw: Raw) -> str:
-    """The text of a content: of its parts those that have some."""
-    start = _starts(raw)
-    if start == b'"':
-        return _text_decoder.decode(raw)
-    if start == b"{":  # Gemini lets a single part stand for a list
-        raw = Raw(b"[" + bytes(raw) + b"]")
-    elif start != b"[":
-        return ""
-    parts = _part_decoder.decode(raw)
-    return "\n".join(part.text for part in parts if isinstance(part.text, str) and part.text)
-
-
-# ---- reading fields ------------------------------------------------------------------------------
-
-
-class _Effort(msgspec.Struct, frozen=True):
-    effort: Any = None
-    enabled: Any = None
-
-
-class _Budget(msgspec.Struct, frozen=True):
-    thinkingBudget: Any = None
-
-
-class _Config(msgspec.Struct, frozen=True):
-    responseModalities: Any = None
-    thinkingConfig: _Budget | None = None
-
-
-_config_decoder = msgspec.json.Decoder(_Config)
-
-
-def _declined(fields: dict[str, Raw]) -> bool:
-    """`reasoning` was sent to say that there is to be none."""
-    if bytes(fields.get("reasoning_effort", b"")) == b'"none"':
-        return True
-    try:
-        if (raw := fields.get("reasoning")) is not None:
-            wanted = msgspec.json.decode(raw, type=_Effort)
-            return wanted.enabled is False or wanted.effort == "none"
-        if (raw := fields.get("generationConfig")) is not None:
-            budget = _config_decoder.decode(raw).thinkingConfig
-            return budget is not None and budget.thinkingBudget == 0
-    except msgspec.DecodeError:
-        return False
-    return False
-
-
-def _outputs(fields: dict[str, Raw]) -> frozenset[str]:
-    """What is to be written: `modalities` of chat and Responses, Gemini's `responseModalities`."""
-    raw, config = fields.get("modalities"), fields.get("generationConfig")
-    if raw is None and config is None:
-        return _TEXT_ONLY
-    try:
-        if raw is not None:
-            asked: Any = msgspec.json.decode(raw)
-        else:
-            assert config is not None
-            asked = _config_decoder.decode(config).responseModalities
-    except msgspec.DecodeError:
-        return _TEXT_ONLY
-    named = {m.lower() for m in asked if isinstance(m, str)} if isinstance(asked, list) else set()
-    return frozenset(named) | _TEXT_ONLY if named else _TEXT_ONLY
