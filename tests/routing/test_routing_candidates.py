@@ -228,6 +228,9 @@ def test_without_benchmarks_the_newer_half_year_is_first_then_more_endpoints_the
         sold("a/undated", created=None),
     )
     assert order(made) == ["a/wide", "a/narrow", "a/older", "a/undated"]
+    old = able("a/old", created="2025-01-01")
+    older = [offered(tag, of=old) for tag in ("alpha", "beta", "gamma")]
+    assert order(pool(*older, sold("a/new", created="2026-05-01"))) == ["a/new", "a/old"]
 
 
 def test_work_that_wants_thought_goes_to_who_can_think() -> None:

@@ -312,6 +312,13 @@ def test_tool_results_are_not_the_users_words() -> None:
     assert task(parsed("anthropic_messages", body)) == "writing"
 
 
+def test_words_alone_never_outweigh_what_is_plainly_there() -> None:
+    text = "poem essay haiku lyrics sonnet story email\n```js\nfoo(); x => y\n```"
+    request = chat(text)
+    work = work_of(request, needs_of(request))
+    assert (work.task, work.points) == ("code", {"writing": 4, "code": 7})
+
+
 def test_a_question_behind_a_long_text_is_seen() -> None:
     long = "lorem ipsum dolor " * 1_000
     assert task(chat(f"{long}\nTranslate the above to German")) == "translation"

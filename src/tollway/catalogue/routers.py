@@ -54,9 +54,6 @@ BY_SLUG: dict[str, Router] = {
 }
 """Every name a router answers to."""
 
-PREFIXES = ("tollway/", "openrouter/")
-"""How each of them begins."""
-
 
 def router_of(slug: str) -> Router | None:
     """The router of that name, whatever its case and its variants."""

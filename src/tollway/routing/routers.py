@@ -18,7 +18,7 @@ import msgspec
 
 from .. import errors
 from ..canon import Request
-from ..catalogue.routers import PREFIXES, Router, router_of
+from ..catalogue.routers import BY_SLUG, Router, router_of
 from ..errors import CallerError
 from .candidates import Candidate, Pool, able_now, in_band
 from .classify import Needs, last_model, needs_of, work_of
@@ -39,14 +39,14 @@ SLOW_S = 10.0
 """A model whose quickest endpoint takes longer than this to its first token (the median of five
 minutes) stands behind the others of the shortlist."""
 
-PLUGINS_MAX = 64
+_BEGINNINGS = frozenset(slug[:8] for slug in BY_SLUG)
 
 
 def routed(request: Request) -> Router | None:
     """The first router among the models of a request; None for an ordinary one, which pays for
     nothing but this look."""
     for slug in request.models:
-        if slug[:11].lower().startswith(PREFIXES) and (router := router_of(slug)) is not None:
+        if slug[:8].lower() in _BEGINNINGS and (router := router_of(slug)) is not None:
             return router
     return None
 
@@ -137,7 +137,7 @@ def options_of(request: Request, router: Router) -> Options:
         plugins = msgspec.json.decode(raw, type=list[dict[str, Any]])
     except msgspec.DecodeError:
         raise errors.bad_field("plugins", "expected a list of objects with an id") from None
-    for n, plugin in enumerate(plugins[:PLUGINS_MAX]):
+    for n, plugin in enumerate(plugins):
         if plugin.get("id") == router.plugin:
             options = auto_router_options(plugin, f"plugins[{n}]")
             return options if options.enabled else NO_OPTIONS
