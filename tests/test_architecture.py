@@ -21,6 +21,7 @@ PURE = {
     "catalogue.entries",
     "catalogue.listing",
     "catalogue.rows",
+    "catalogue.routers",
     "catalogue.filters",
     "catalogue.views",
     "catalogue.feed",

@@ -366,6 +366,21 @@ def wrong_endpoint(slug: str, kind: str) -> CallerError:
     )
 
 
+def patterns_too_costly() -> CallerError:
+    return bad_field(
+        "plugins",
+        "allowed_models and excluded_models fit nearly every model many times over; send fewer "
+        "patterns, or begin them with an author as in 'anthropic/*'",
+    )
+
+
+def router_takes_messages(slug: str) -> CallerError:
+    return bad_field(
+        "prompt",
+        f"{slug} reads a conversation; send messages to /chat/completions, or name a model",
+    )
+
+
 def no_endpoints(
     requested: Sequence[str],
     code: str,

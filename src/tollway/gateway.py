@@ -22,6 +22,7 @@ from .caching import Shelf
 from .caching.flights import Flights
 from .canon import Fault, Request, Usage
 from .catalogue.entries import Catalogue, Provider
+from .catalogue.routers import Router
 from .dialects import Meter, Outbound, conversation, fetched
 from .dialects.openings import cache_lifetime_s, conversation_name
 from .ledger.entries import Count, Ended, Generation, Record, Settle, Void
@@ -31,12 +32,14 @@ from .metrics import Metrics
 from .money import parse_usd
 from .routing import sticky
 from .routing.budget import RetryBudget
+from .routing.candidates import Pool
 from .routing.entries import Attempt, Offer, Plan, Policy, Stuck
 from .routing.free import FreeLimits, free_counts
 from .routing.health import STABLE, Health, Outcome
 from .routing.hedge import HEDGES_FLOOR, HEDGES_PERCENT
 from .routing.offers import Index
 from .routing.plan import plan
+from .routing.routers import Route, route, routed, session_of
 from .settings import Settings
 from .store.sqlite import Store
 from .upstream import Answer, AttemptFailed, Transport, faults
@@ -120,6 +123,7 @@ class Gateway:
         self.sticky = sticky.Sticky()
         self.shelf = Shelf(settings.cache_entries_max, settings.cache_bytes_max)
         self.flights = Flights()
+        self._pool: Pool | None = None
         self.policy = Policy(
             margin_ppm=settings.margin_ppm,
             output_tokens_default=settings.output_tokens_default,
@@ -146,8 +150,10 @@ class Gateway:
 
     def plan(self, request: Request, caller: Caller, now_s: float) -> tuple[Request, Plan]:
         """The request as it will be sent, and the plan for it. Raises CallerError for a slug that
-        is not in the catalogue."""
-        offers = self.index.offers(request.models)
+        is not in the catalogue, and for a router that finds nothing to pick."""
+        router = routed(request)
+        found = None if router is None else self._route(router, request, caller, now_s)
+        offers = self.index.offers(request.models) if found is None else found.offers
         decided = plan(
             request,
             offers,
@@ -158,7 +164,41 @@ class Gateway:
             resolve_provider=self.catalogue.provider_slug,
             stuck=self.stuck(caller.workspace, request, offers, now_s),
         )
-        return request, decided
+        return request, decided if found is None else found.told(decided)
+
+    def _route(self, router: Router, request: Request, caller: Caller, now_s: float) -> Route:
+        """The models that routers pick for a request. Raises CallerError."""
+        key = self._session(router, request, caller)
+        kept = self.sticky.find(key, now_s) if key is not None and self.sticky else None
+        return route(
+            request,
+            self.pool(),
+            self.health,
+            caller.policy,
+            now_s=now_s,
+            random=self.random,
+            resolve_provider=self.catalogue.provider_slug,
+            remembered=None if kept is None else kept.endpoint.partition("@")[0],
+        )
+
+    def _session(
+        self, router: Router, request: Request, caller: Caller
+    ) -> tuple[str, str, str] | None:
+        """Under which name a conversation's model is kept. A draw among free models is kept for
+        those only that named their session: others may want another draw."""
+        named = request.session_id is not None or "prompt_cache_key" in request.fields
+        name = conversation_name(request) if named or router.kind == "auto" else None
+        return None if name is None else (caller.workspace, session_of(request, router), name)
+
+    def _keep_model(self, call: Call, attempt: Attempt) -> None:
+        """A conversation stays with the model that a router gave it and that has answered."""
+        router = routed(call.request)
+        if router is None or attempt.model.id not in call.plan.picked:
+            return
+        key = self._session(router, call.request, call.caller)
+        if key is not None:
+            served = Stuck(attempt.endpoint.key, attempt.provider.id)
+            self.sticky.keep(key, served, self.clock())
 
     def stuck(
         self,
@@ -177,6 +217,8 @@ class Gateway:
     def answered(self, call: Call, attempt: Attempt, meter: Meter) -> None:
         """A conversation may now stick to the endpoint that answered it."""
         request, base = call.request, attempt.endpoint.price.base
+        if call.plan.router is not None:
+            self._keep_model(call, attempt)
         if request.preferences.order:
             return
         kept = sticky.sticks(
@@ -197,6 +239,12 @@ class Gateway:
         """The limits in number that a request falls under; the shared empty tuple for nearly all."""
         free = free_counts(plan, caller.workspace, self.free_limits)
         return caller.counts + free if free else caller.counts
+
+    def pool(self) -> Pool:
+        """What routers pick from, worked out when first asked for and after a new catalogue."""
+        if self._pool is None or self._pool.index is not self.index:
+            self._pool = Pool(self.index)
+        return self._pool
 
     async def open(
         self,

@@ -337,6 +337,8 @@ def _detail(facts: Facts, paid: Charge | None, lost: Charge | None) -> dict[str,
         detail["sort"] = plan.sort
     if plan.stuck is not None:
         detail["sticky"] = plan.stuck
+    if plan.router is not None:
+        detail["router"] = plan.router_of(asked.attempt.model.id) if asked else plan.router
     if plan.pipeline:
         detail["pipeline"] = plan.pipeline
     drops = [drop for drop in plan.drops if drop.reason not in _STANDING]

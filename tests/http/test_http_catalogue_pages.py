@@ -16,7 +16,7 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
         yield opened
 
 
-ALL = ["acme/deep/er:free", "acme/big", "acme/small"]  # newest first
+ALL = ["acme/deep/er:free", "acme/big", "acme/small", "tollway/auto"]  # newest first
 
 
 async def test_models_are_listed_as_the_sdk_reads_them(home: House) -> None:
@@ -26,7 +26,7 @@ async def test_models_are_listed_as_the_sdk_reads_them(home: House) -> None:
     assert [model.id for model in parsed.data] == ALL
     small = parsed.data[2]
     assert (small.pricing.prompt, small.pricing.completion) == ("0.000001", "0.000002")
-    assert reply.json()["total_count"] == 3
+    assert reply.json()["total_count"] == 4
     assert reply.json()["links"] == {"next": None}
 
 
@@ -60,7 +60,7 @@ async def test_models_come_as_a_feed_when_asked(home: House) -> None:
     reply = await home.client("GET", "/api/v1/models?use_rss=true")
     assert reply.headers["content-type"] == "application/rss+xml; charset=utf-8"
     titles = [item.findtext("title") or "" for item in ET.fromstring(reply.body).iter("item")]
-    assert len(titles) == 3
+    assert len(titles) == 4
     assert any("Small" in title for title in titles)
 
 
@@ -70,12 +70,12 @@ async def test_sorting_by_speed_uses_what_was_measured(home: House) -> None:
         home.gateway.health.note(small, Outcome.answered(0.2, 100, 1.2), home.clock())
     for sort in ("throughput-high-to-low", "latency-low-to-high"):
         rows = (await home.client("GET", f"/api/v1/models?sort={sort}")).json()["data"]
-        assert [row["id"] for row in rows] == ["acme/small", "acme/deep/er:free", "acme/big"]
+        assert [row["id"] for row in rows] == ["acme/small", *ALL[:2], "tollway/auto"]
 
 
 async def test_models_are_counted(home: House) -> None:
     reply = await home.client("GET", "/api/v1/models/count")
-    assert components.ModelsCountResponse.model_validate(reply.json()).data.count == 3
+    assert components.ModelsCountResponse.model_validate(reply.json()).data.count == 4
     audio = await home.client("GET", "/api/v1/models/count?output_modalities=audio")
     assert audio.json() == {"data": {"count": 0}}
     assert (await home.client("GET", "/v1/models/count?output_modalities=smell")).status == 400
@@ -84,7 +84,7 @@ async def test_models_are_counted(home: House) -> None:
 async def test_the_models_of_a_user_are_those_with_a_live_endpoint(home: House) -> None:
     reply = await home.client("GET", "/api/v1/models/user", key=home.first_key)
     parsed = components.ModelsListResponse.model_validate(reply.json())
-    assert [model.id for model in parsed.data] == ["acme/deep/er:free", "acme/small"]
+    assert [model.id for model in parsed.data] == [ALL[0], "acme/small", "tollway/auto"]
     home.gateway.reach = {}
     none = await home.client("GET", "/api/v1/models/user", key=home.first_key)
     assert none.status == 404

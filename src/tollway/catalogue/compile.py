@@ -22,6 +22,7 @@ from ..money import RATE_NAMES, Override, Price, Rates, parse_price
 from .entries import (
     DIALECTS,
     Auth,
+    Benchmark,
     Catalogue,
     Endpoint,
     Model,
@@ -32,6 +33,7 @@ from .entries import (
 from .files import (
     AliasesFile,
     AuthRow,
+    BenchmarksFile,
     EndpointRow,
     ModelRow,
     ModelsFile,
@@ -45,7 +47,10 @@ SANDBOX_URL = "sandbox:"
 
 
 def compiled(
-    models: Iterable[Source], providers: Iterable[Source], aliases: Source | None
+    models: Iterable[Source],
+    providers: Iterable[Source],
+    aliases: Source | None,
+    benchmarks: Source | None = None,
 ) -> Catalogue:
     """The shipped facts as a catalogue. Raises CatalogueError."""
     draft = Draft()
@@ -61,14 +66,21 @@ def compiled(
         draft.add_provider(source, file)
     if aliases is not None:
         draft.add_aliases(aliases, read(aliases, AliasesFile))
+    if benchmarks is not None:
+        draft.add_benchmarks(benchmarks, read(benchmarks, BenchmarksFile))
     return draft.catalogue()
 
 
-def overlaid(catalogue: Catalogue, providers: Sequence[Source]) -> Catalogue:
-    """The catalogue with an operator's provider files on top. Raises CatalogueError."""
+def overlaid(
+    catalogue: Catalogue, providers: Sequence[Source], benchmarks: Source | None = None
+) -> Catalogue:
+    """The catalogue with an operator's provider files, and benchmarks, on top. Raises
+    CatalogueError."""
     draft = Draft(catalogue)
     for source in providers:
         draft.add_provider(source, read(source, ProviderFile))
+    if benchmarks is not None:
+        draft.add_benchmarks(benchmarks, read(benchmarks, BenchmarksFile))
     return draft.catalogue()
 
 
@@ -83,6 +95,7 @@ class Draft:
         self.endpoints = dict(base.endpoints) if base else {}
         self.aliases = dict(base.aliases) if base else {}
         self.retired = dict(base.retired) if base else {}
+        self.benchmarks = {b.name: b for b in base.benchmarks} if base else {}
 
     def catalogue(self) -> Catalogue:
         return Catalogue(
@@ -92,6 +105,7 @@ class Draft:
             aliases={a: s for a, s in self.aliases.items() if a not in self.models},
             retired={r: s for r, s in self.retired.items() if r not in self.models},
             provider_names=provider_names_of(self.providers.values()),
+            benchmarks=tuple(self.benchmarks.values()),
         )
 
     def add_model(self, row: ModelRow) -> None:
@@ -149,6 +163,21 @@ class Draft:
                     problem = f"its successor {successor} is not a model of the catalogue"
                     raise source.error(("retired", slug), problem)
         self.retired.update(file.retired)
+
+    def add_benchmarks(self, source: Source, file: BenchmarksFile) -> None:
+        """A known name replaces the benchmark of that name. Other spellings of a slug count for
+        the model they mean."""
+        for n, row in enumerate(file.benchmarks):
+            scores = {}
+            for slug, score in row.scores.items():
+                known = slug if slug in self.models else self.aliases.get(slug)
+                if known is None:
+                    path = ("benchmarks", n, "scores", slug)
+                    raise source.error(path, f"{slug} is not a model of the catalogue")
+                scores[known] = score
+            self.benchmarks[row.name] = Benchmark(
+                row.name, row.source, row.checked, scores, row.tasks
+            )
 
     def _add_endpoint(self, endpoint: Endpoint) -> None:
         if endpoint.model not in self.models:

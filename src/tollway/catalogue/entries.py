@@ -163,6 +163,36 @@ class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     """From a file of the operator, who answers for its price and owns its capacity."""
 
 
+Task = Literal[
+    "agent",
+    "code",
+    "math",
+    "reasoning",
+    "extraction",
+    "translation",
+    "summary",
+    "writing",
+    "media",
+    "document",
+    "chat",
+]
+"""Kinds of work the automatic router tells apart, and a benchmark may speak for."""
+
+
+class Benchmark(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One published comparison of models: the higher the score, the better. Only the order of its
+    scores is read, so any scale will do."""
+
+    name: str
+    source: str
+    checked: str
+    """Date the scores were read, YYYY-MM-DD."""
+    scores: dict[str, float]
+    """By the catalogue's own slug."""
+    tasks: tuple[Task, ...] = ()
+    """Kinds of work it says something about; none = about all of them."""
+
+
 class Catalogue(msgspec.Struct, frozen=True):
     """All facts, indexed. Immutable: a changed catalogue is a new value, swapped whole.
 
@@ -178,6 +208,7 @@ class Catalogue(msgspec.Struct, frozen=True):
     retired: dict[str, tuple[str, ...]]
     provider_names: dict[str, str] = {}
     """Lower-cased id, alias or display name to provider id; see `provider_names_of`."""
+    benchmarks: tuple[Benchmark, ...] = ()
 
     def resolve(self, slug: str) -> str | None:
         """The catalogue's own slug for any accepted spelling, or None. Case is folded."""

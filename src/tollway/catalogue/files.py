@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from .entries import DataPolicy, ModelType
+from .entries import DataPolicy, ModelType, Task
 
 Count = Annotated[int, Meta(ge=1)]
 Date = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
@@ -131,6 +131,21 @@ class AliasesFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retired: dict[str, tuple[str, ...]] = {}
 
 
+class BenchmarkRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Field for field what `entries.Benchmark` holds. Where a figure comes from, and when it was
+    read, are required: a score without them is hearsay."""
+
+    name: Annotated[str, Meta(min_length=1)]
+    source: Annotated[str, Meta(min_length=1)]
+    checked: Date
+    scores: dict[str, float]
+    tasks: tuple[Task, ...] = ()
+
+
+class BenchmarksFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    benchmarks: tuple[BenchmarkRow, ...] = ()
+
+
 class Source(msgspec.Struct, frozen=True):
     """One file: the name it is known by in errors, and its text."""
 
@@ -141,7 +156,7 @@ class Source(msgspec.Struct, frozen=True):
         return CatalogueError(self.name, line_of(self.text, path), spell(path), problem)
 
 
-Shape = TypeVar("Shape", ProviderFile, ModelsFile, AliasesFile)
+Shape = TypeVar("Shape", ProviderFile, ModelsFile, AliasesFile, BenchmarksFile)
 
 
 def read(source: Source, shape: type[Shape]) -> Shape:
@@ -203,6 +218,7 @@ _PARTS = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[(?:\.\.\.)\]")
 _ROWS: dict[str, type[msgspec.Struct]] = {
     "endpoints": EndpointRow,
     "models": ModelRow,
+    "benchmarks": BenchmarkRow,
     "auth": AuthRow,
     "data_policy": DataPolicy,
 }
@@ -243,6 +259,7 @@ _PATTERNS = {
 _CHOICES: dict[str, Any] = {
     "type": ModelType,
     "quantization": Quantization,
+    "tasks": Task,
     "service_tiers": ServiceTier,
     "scheme": AuthRow.__annotations__["scheme"],
 }

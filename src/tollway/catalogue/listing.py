@@ -20,6 +20,7 @@ from .. import errors
 from .entries import Catalogue
 from .feed import feed
 from .filters import FILTERS, Health, boolean, in_order, output_modalities
+from .routers import router_rows
 from .rows import Row, keeps_nothing, row_of
 from .views import View, endpoint_view, endpoints_view, model_view, provider_view
 
@@ -54,11 +55,13 @@ class Listing:
         self.catalogue = catalogue
         self.live = live
         self.margin_ppm = margin_ppm
-        self.rows = tuple(
+        self.models = tuple(
             row
             for model in catalogue.models.values()
             if (row := row_of(catalogue, model, live, margin_ppm, base)) is not None
         )
+        self.rows = (*self.models, *router_rows(self.models, base))
+        """The models, and then the routers that pick from them."""
 
 
 def listing(

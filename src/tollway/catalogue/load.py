@@ -22,6 +22,8 @@ from .files import CatalogueError, Source
 __all__ = ["CatalogueError", "load", "write_shipped_snapshot"]
 
 DATA = Path(__file__).parent / "data"
+BENCHMARKS = "benchmarks.toml"
+"""Optional, beside the shipped data and in the operator's home: which models did how well where."""
 SNAPSHOT = "catalogue.snapshot"
 MAGIC = b"tollway catalogue 1\n"
 _DIGEST_BYTES = 32
@@ -30,18 +32,24 @@ _READERS = ("catalogue/entries.py", "catalogue/files.py", "catalogue/compile.py"
 
 
 def load(home: Path | None = None, data: Path = DATA) -> Catalogue:
-    """The catalogue: shipped facts overlaid by `home/providers/*.toml` in order of file name.
+    """The catalogue: shipped facts overlaid by `home/providers/*.toml` in order of file name, and
+    by `home/benchmarks.toml`.
 
     Raises CatalogueError naming file, line and field, and OSError when the shipped data cannot be
     read at all.
     """
     catalogue = _shipped(data, home / "cache" if home else None)
     files = sorted((home / "providers").glob("*.toml")) if home else []
-    if not files:
+    scored = home / BENCHMARKS if home and (home / BENCHMARKS).exists() else None
+    if not files and scored is None:
         return catalogue
     from .compile import overlaid  # only a start that compiles pays for the TOML reader
 
-    return overlaid(catalogue, [_source(file, _bytes(file), str(file)) for file in files])
+    return overlaid(
+        catalogue,
+        [_source(file, _bytes(file), str(file)) for file in files],
+        _source(scored, _bytes(scored), str(scored)) if scored else None,
+    )
 
 
 def write_shipped_snapshot(data: Path = DATA) -> Path:
@@ -76,6 +84,7 @@ def _compile(sources: dict[str, bytes], data: Path) -> Catalogue:
         [source for name, source in texts.items() if name.startswith("models/")],
         [source for name, source in texts.items() if name.startswith("providers/")],
         texts.get("aliases.toml"),
+        texts.get(BENCHMARKS),
     )
 
 
@@ -100,6 +109,8 @@ def _bytes(file: Path) -> bytes:
 def _read_all(data: Path) -> dict[str, bytes]:
     """Name below the data folder to content, in a stable order."""
     names = ["aliases.toml"]
+    if (data / BENCHMARKS).exists():
+        names.append(BENCHMARKS)
     for folder in ("models", "providers"):
         with os.scandir(data / folder) as files:
             names += sorted(f"{folder}/{f.name}" for f in files if f.name.endswith(".toml"))

@@ -116,6 +116,7 @@ class _Detail(msgspec.Struct, frozen=True):
     session_id: str | None = None
     preset_id: str | None = None
     response_cache_source_id: str | None = None
+    router: str | None = None
 
 
 _decode_detail = msgspec.json.Decoder(_Detail).decode
@@ -164,6 +165,7 @@ def generation_view(made: Generation) -> shapes.GenerationView:
         session_id=detail.session_id,
         preset_id=detail.preset_id,
         response_cache_source_id=detail.response_cache_source_id,
+        router=detail.router,
     )
 
 

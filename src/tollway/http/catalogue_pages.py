@@ -6,7 +6,7 @@ Not here: filters, sorts and shapes (catalogue.listing), which slug means which 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,8 @@ from .. import errors
 from ..accounts.keys import KeyRecord
 from ..catalogue import listing
 from ..catalogue.entries import Catalogue, Endpoint, Model
+from ..catalogue.routers import Router, picks, router_endpoints_view, router_of, router_view
+from ..catalogue.rows import Row
 from ..gateway import Gateway
 from ..routing.lookup import lookup
 from .replies import JSON, json_reply
@@ -91,6 +93,8 @@ async def retrieve_model(gateway: Gateway, request: Request, caller: KeyRecord |
 async def list_endpoints(gateway: Gateway, request: Request, caller: KeyRecord | None) -> Response:
     catalogue: Catalogue = gateway.catalogue
     slug = _slug(request)
+    if (router := router_of(slug)) is not None:
+        return json_reply({"data": router_endpoints_view(router, _picks(gateway, request, router))})
     endpoints: Iterable[Endpoint] | None = None
     try:
         model = _model(catalogue, slug)
@@ -148,9 +152,18 @@ HANDLERS = {
 
 
 def _model_view(gateway: Gateway, request: Request) -> dict[str, Any]:
-    model = _model(gateway.catalogue, _slug(request))
+    slug = _slug(request)
+    if (router := router_of(slug)) is not None:
+        return router_view(router, _picks(gateway, request, router), _base(request))
+    model = _model(gateway.catalogue, slug)
     margin = gateway.policy.margin_ppm
     return listing.model_view(gateway.catalogue, model, margin_ppm=margin, base=_base(request))
+
+
+def _picks(gateway: Gateway, request: Request, router: Router) -> Sequence[Row]:
+    """What a router may pick from, wherever there is a credential for it."""
+    margin, base = gateway.policy.margin_ppm, _base(request)
+    return picks(router, listing.listing(gateway.catalogue, None, margin, base).models)
 
 
 def _model(catalogue: Catalogue, slug: str) -> Model:

@@ -168,7 +168,8 @@ class Plan(msgspec.Struct, frozen=True):
     wanted_nano: int
     least_nano: int
     strategy: str = "direct"
-    """`direct`, or `fallback` when several models were asked for."""
+    """`direct`, `fallback` when several models were asked for, or the kind of the router that was
+    asked for alone: `auto`, `free`."""
     sort: str | None = None
     """What ordered the first model's endpoints; None = a draw weighted by price."""
     stuck: Stuck | None = None
@@ -177,6 +178,14 @@ class Plan(msgspec.Struct, frozen=True):
     pipeline: tuple[dict[str, Any], ...] = ()
     """What was done to the request or decided about it before endpoints were chosen, as entries of
     OpenRouter's `openrouter_metadata.pipeline`."""
+    router: str | None = None
+    """The router that was asked for, …"""
+    picked: tuple[str, ...] = ()
+    """… and the models that are in the plan because it picked them."""
+
+    def router_of(self, model: str) -> str | None:
+        """The router that picked this model; None when the caller named it."""
+        return self.router if model in self.picked else None
 
     @property
     def reserved_nano(self) -> int:
