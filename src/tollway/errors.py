@@ -359,6 +359,33 @@ def model_deprecated(slug: str, successors: Sequence[str]) -> CallerError:
     )
 
 
+def free_variant_ended(slug: str, paid: str) -> CallerError:
+    return no_endpoints(
+        [slug],
+        "free_variant_ended",
+        (),
+        f"its free variant is not offered here; {paid} is",
+        fallback_models=[paid],
+    )
+
+
+def two_catalogue_variants(slug: str, suffixes: Sequence[str]) -> CallerError:
+    named = " and ".join(f":{suffix}" for suffix in suffixes)
+    return bad_field("model", f"{slug}: {named} are different models; name one of them")
+
+
+def batch_only(slug: str, ordinary: str, *, sold: bool) -> CallerError:
+    """`:batch` names prices of work that is done within hours. `sold`: somebody offers them."""
+    if not sold:
+        detail = f"no provider sells it at batch prices; {ordinary} answers at once"
+        return no_endpoints([slug], "no_endpoints", (), detail, fallback_models=[ordinary])
+    return CallerError(
+        f"{slug} is the batch price of {ordinary}, which providers give to batch jobs only. This "
+        f"route answers at once: ask for {ordinary}, or for {ordinary}:floor to pay least.",
+        availability=_availability("wrong_endpoint", [slug], fallback_models=[ordinary]),
+    )
+
+
 def wrong_endpoint(slug: str, kind: str) -> CallerError:
     return CallerError(
         f"{slug} is a model of type {kind} and does not answer on this route.",
@@ -372,9 +399,17 @@ def no_endpoints(
     excluded_by: Sequence[str],
     detail: str,
     constraint: Mapping[str, str] | None = None,
+    *,
+    affected_providers: Sequence[str] = (),
+    fallback_models: Sequence[str] = (),
 ) -> CallerError:
-    """No endpoint is left after the filters. `code` is an availability code of the reference."""
+    """No endpoint is left after the filters. `code` is an availability code of the reference;
+    `affected_providers` are those that were shut out."""
     more: dict[str, Any] = {"excluded_by": list(excluded_by)} if excluded_by else {}
+    if affected_providers:
+        more["affected_providers"] = list(affected_providers)
+    if fallback_models:
+        more["fallback_models"] = list(fallback_models)
     if constraint:
         more["constraint"] = dict(constraint)
     return CallerError(

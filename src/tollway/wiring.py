@@ -18,13 +18,14 @@ from .accounts.first_run import ensure_default
 from .accounts.keyring import KeyRing
 from .accounts.pepper import PEPPER_BYTES, load_pepper
 from .catalogue.entries import Catalogue, Provider
+from .catalogue.families import with_latest
 from .catalogue.load import load as load_catalogue
 from .errors import Unavailable
 from .gateway import Gateway, Reach
 from .ledger.audit import audit
 from .ledger.sqlite import Ledger
 from .metrics import Metrics
-from .money import parse_usd
+from .money import parse_usd, utc
 from .routing.offers import Index
 from .settings import Settings
 from .store.sqlite import Store
@@ -93,6 +94,7 @@ async def gateway(
         keys = KeyRing(store, pepper, clock)
         await keys.refresh()
         reach = reaches(catalogue, settings.environ)
+        catalogue = with_latest(catalogue, reach, today(clock()))
         upstream = Doors(HttpTransport(), SandboxTransport())
         stack.push_async_callback(upstream.close)
         built = Gateway(
@@ -119,6 +121,11 @@ async def gateway(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def today(now_s: float) -> str:
+    """The day in UTC, YYYY-MM-DD, as the catalogue's facts spell days."""
+    return utc(now_s).date().isoformat()
 
 
 def _publish(gateway: Gateway) -> None:

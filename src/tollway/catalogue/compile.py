@@ -24,6 +24,7 @@ from .entries import (
     Auth,
     Catalogue,
     Endpoint,
+    Family,
     Model,
     Provider,
     price_version,
@@ -33,6 +34,7 @@ from .files import (
     AliasesFile,
     AuthRow,
     EndpointRow,
+    FamiliesFile,
     ModelRow,
     ModelsFile,
     ProviderFile,
@@ -45,7 +47,10 @@ SANDBOX_URL = "sandbox:"
 
 
 def compiled(
-    models: Iterable[Source], providers: Iterable[Source], aliases: Source | None
+    models: Iterable[Source],
+    providers: Iterable[Source],
+    aliases: Source | None,
+    families: Source | None = None,
 ) -> Catalogue:
     """The shipped facts as a catalogue. Raises CatalogueError."""
     draft = Draft()
@@ -61,6 +66,8 @@ def compiled(
         draft.add_provider(source, file)
     if aliases is not None:
         draft.add_aliases(aliases, read(aliases, AliasesFile))
+    if families is not None:
+        draft.add_families(families, read(families, FamiliesFile))
     return draft.catalogue()
 
 
@@ -83,6 +90,7 @@ class Draft:
         self.endpoints = dict(base.endpoints) if base else {}
         self.aliases = dict(base.aliases) if base else {}
         self.retired = dict(base.retired) if base else {}
+        self.families = dict(base.families) if base else {}
 
     def catalogue(self) -> Catalogue:
         return Catalogue(
@@ -92,6 +100,7 @@ class Draft:
             aliases={a: s for a, s in self.aliases.items() if a not in self.models},
             retired={r: s for r, s in self.retired.items() if r not in self.models},
             provider_names=provider_names_of(self.providers.values()),
+            families=self.families,
         )
 
     def add_model(self, row: ModelRow) -> None:
@@ -149,6 +158,18 @@ class Draft:
                     problem = f"its successor {successor} is not a model of the catalogue"
                     raise source.error(("retired", slug), problem)
         self.retired.update(file.retired)
+
+    def add_families(self, source: Source, file: FamiliesFile) -> None:
+        for n, row in enumerate(file.families):
+            if row.id in self.families:
+                raise source.error(("families", n, "id"), f"{row.id} is listed twice")
+            for field, pattern in (("models", row.models), ("except", row.excluded)):
+                try:
+                    re.compile(pattern or "")
+                except re.error as error:
+                    problem = f"expected a regular expression, got {pattern!r}: {error}"
+                    raise source.error(("families", n, field), problem) from None
+            self.families[row.id] = Family(row.name, row.models, row.excluded)
 
     def _add_endpoint(self, endpoint: Endpoint) -> None:
         if endpoint.model not in self.models:

@@ -20,11 +20,12 @@ from .. import errors
 from .entries import Catalogue
 from .feed import feed
 from .filters import FILTERS, Health, boolean, in_order, output_modalities
-from .rows import Row, keeps_nothing, row_of
-from .views import View, endpoint_view, endpoints_view, model_view, provider_view
+from .rows import Row, alias_rows, keeps_nothing, row_of
+from .views import View, alias_view, endpoint_view, endpoints_view, model_view, provider_view
 
 __all__ = [
     "Listing",
+    "alias_view",
     "count_models",
     "endpoint_view",
     "endpoints_view",
@@ -54,11 +55,12 @@ class Listing:
         self.catalogue = catalogue
         self.live = live
         self.margin_ppm = margin_ppm
-        self.rows = tuple(
+        rows = [
             row
             for model in catalogue.models.values()
             if (row := row_of(catalogue, model, live, margin_ppm, base)) is not None
-        )
+        ]
+        self.rows = (*rows, *alias_rows(catalogue, rows, base))
 
 
 def listing(
@@ -143,7 +145,8 @@ def rss(
 ) -> bytes:
     """The same list as an RSS 2.0 feed. `site` is the public origin, without a slash at its end.
     Raises CallerError."""
-    rows = _selected(listing(catalogue, live, margin_ppm), query, now_s, {})
+    found = _selected(listing(catalogue, live, margin_ppm), query, now_s, {})
+    rows = [row for row in found if row.alias is None]  # a reader has seen the model already
     start, stop = _page(query, len(rows))
     chat_links = boolean(query, "use_rss_chat_links") is True
     return feed(
@@ -160,6 +163,7 @@ def zdr_endpoints(
     return [
         endpoint_view(catalogue, endpoint, margin_ppm=margin_ppm)
         for row in listing(catalogue, live, margin_ppm).rows
+        if row.alias is None
         for endpoint in row.endpoints
         if keeps_nothing(catalogue, endpoint)
     ]

@@ -76,6 +76,7 @@ def _compile(sources: dict[str, bytes], data: Path) -> Catalogue:
         [source for name, source in texts.items() if name.startswith("models/")],
         [source for name, source in texts.items() if name.startswith("providers/")],
         texts.get("aliases.toml"),
+        texts.get("families.toml"),
     )
 
 
@@ -100,6 +101,8 @@ def _bytes(file: Path) -> bytes:
 def _read_all(data: Path) -> dict[str, bytes]:
     """Name below the data folder to content, in a stable order."""
     names = ["aliases.toml"]
+    if os.path.exists(data / "families.toml"):  # noqa: PTH110  at every start
+        names.append("families.toml")
     for folder in ("models", "providers"):
         with os.scandir(data / folder) as files:
             names += sorted(f"{folder}/{f.name}" for f in files if f.name.endswith(".toml"))

@@ -5,12 +5,14 @@ Pure. One row a model, made once a catalogue.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
 
 from .entries import Catalogue, Endpoint, Model
 from .views import (
+    alias_view,
     context_length,
     created_s,
     description,
@@ -37,6 +39,8 @@ class Row(NamedTuple):
     providers: frozenset[str]
     zdr: bool
     regions: frozenset[str]
+    alias: str | None = None
+    """The `~author/family-latest` slug under which this row shows its model a second time."""
 
 
 def row_of(
@@ -74,6 +78,20 @@ def row_of(
             region for e in endpoints for region in ("eu", "us") if _in(catalogue, e, region)
         ),
     )
+
+
+def alias_rows(catalogue: Catalogue, rows: Iterable[Row], base: str) -> list[Row]:
+    """A row for each `~author/family-latest` slug whose model is among `rows`."""
+    by_model = {row.model.id: row for row in rows} if catalogue.latest else {}
+    found = []
+    for slug, model_id in catalogue.latest.items():
+        row = by_model.get(model_id)
+        if row is not None:
+            view = alias_view(catalogue, slug, msgspec.json.decode(row.raw), base=base)
+            text = f"{slug} {view['name']} {row.search_text}".lower()
+            raw = msgspec.Raw(msgspec.json.encode(view))
+            found.append(row._replace(alias=slug, raw=raw, search_text=text))
+    return found
 
 
 def keeps_nothing(catalogue: Catalogue, endpoint: Endpoint) -> bool:

@@ -19,6 +19,7 @@ from ..catalogue import listing
 from ..catalogue.entries import Catalogue, Endpoint, Model
 from ..gateway import Gateway
 from ..routing.lookup import lookup
+from ..routing.slugs import parse_slug
 from .replies import JSON, json_reply
 from .shapes import Count, ModelsCountResponse
 
@@ -84,7 +85,7 @@ async def get_model(gateway: Gateway, request: Request, caller: KeyRecord | None
 
 async def retrieve_model(gateway: Gateway, request: Request, caller: KeyRecord | None) -> Response:
     view = _model_view(gateway, request)
-    owner = view["id"].partition("/")[0]
+    owner = view["id"].partition("/")[0].removeprefix("~")
     return json_reply({**view, "object": "model", "owned_by": owner})
 
 
@@ -148,9 +149,14 @@ HANDLERS = {
 
 
 def _model_view(gateway: Gateway, request: Request) -> dict[str, Any]:
-    model = _model(gateway.catalogue, _slug(request))
+    catalogue, slug, base = gateway.catalogue, _slug(request), _base(request)
+    model = _model(catalogue, slug)
     margin = gateway.policy.margin_ppm
-    return listing.model_view(gateway.catalogue, model, margin_ppm=margin, base=_base(request))
+    view = listing.model_view(catalogue, model, margin_ppm=margin, base=base)
+    alias = parse_slug(slug)[0]
+    return (
+        listing.alias_view(catalogue, alias, view, base=base) if alias in catalogue.latest else view
+    )
 
 
 def _model(catalogue: Catalogue, slug: str) -> Model:

@@ -164,7 +164,8 @@ class Plan(msgspec.Struct, frozen=True):
     wanted_nano: int
     least_nano: int
     strategy: str = "direct"
-    """`direct`, or `fallback` when several models were asked for."""
+    """`direct`, `latest` for a `~author/family-latest` slug, or `fallback` when several models were
+    asked for."""
     sort: str | None = None
     """What ordered the first model's endpoints; None = a draw weighted by price."""
     stuck: Stuck | None = None

@@ -73,7 +73,7 @@ def plan(
         drops=tuple(drops),
         wanted_nano=_ceiling(attempts, policy, least=False) + reserve_nano,
         least_nano=_ceiling(attempts, policy, least=True) + reserve_nano,
-        strategy="fallback" if len(offers) > 1 else "direct",
+        strategy=_strategy(request.models),
         sort=groups[0][0] if groups else None,
         stuck=stuck,
         hedge=hedged,
@@ -82,6 +82,12 @@ def plan(
 
 
 _NOTHING_DONE: tuple[dict[str, Any], ...] = ()
+
+
+def _strategy(requested: Sequence[str]) -> str:
+    if len(requested) > 1:
+        return "fallback"
+    return "latest" if requested[0].startswith("~") else "direct"
 
 
 def after(plan: Plan, index: int, fault: Fault) -> int | None:
