@@ -25,6 +25,8 @@ PURE = {
     "catalogue.views",
     "catalogue.feed",
     "catalogue.check",
+    "catalogue.families",
+    "catalogue.regions",
     "dev.fault_grammar",
     "dev.fault_plan",
 }

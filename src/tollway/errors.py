@@ -88,6 +88,13 @@ def bad_field(path: str, problem: str) -> CallerError:
     return CallerError(f"{where}{problem}", metadata={"field": path} if path else {})
 
 
+def no_model() -> CallerError:
+    return bad_field(
+        "model",
+        "is required, unless models is given or the workspace has a default_text_model",
+    )
+
+
 def bad_json(problem: str) -> CallerError:
     return CallerError(f"The body is not valid JSON: {problem}")
 
@@ -440,9 +447,10 @@ def all_attempts_failed(
 ) -> TollwayError:
     """Every attempt failed: the last fault decides the status, all are listed.
 
-    `faults` are (provider name, fault) in the order they happened, never empty.
+    `faults` are (provider name, fault) in the order they happened, never empty. A refusal of the
+    country we call from decides only where there is no other fault: the others may pass.
     """
-    provider, last = faults[-1]
+    provider, last = next((f for f in reversed(faults) if not f[1].geo), faults[-1])
     waits = [f.retry_after_s for _, f in faults if f.retry_after_s is not None]
     metadata: dict[str, Any] = {
         "provider_name": provider,
@@ -459,15 +467,26 @@ def all_attempts_failed(
         return CallerError(
             last.message, status=last.status, error_type=last.error_type, metadata=metadata
         )
+    more: dict[str, Any] = {"affected_providers": list(dict.fromkeys(n for n, _ in faults))}
+    if any(fault.geo for _, fault in faults):
+        more["excluded_by"] = ["geo"]
+    if all(fault.geo for _, fault in faults):
+        return CallerError(
+            last.message,
+            status=last.status,
+            error_type=last.error_type,
+            metadata=metadata,
+            availability=_availability("region_restricted", requested, **more),
+        )
+    if waits:
+        more["retry_after"] = min(waits)
     code = "capacity_exhausted" if last.status == 429 else "temporarily_unavailable"
     return Unavailable(
         last.message,
         status=last.status,
         error_type=last.error_type,
         metadata=metadata,
-        availability=_availability(
-            code, requested, affected_providers=list(dict.fromkeys(n for n, _ in faults))
-        ),
+        availability=_availability(code, requested, **more),
         retry_after_s=min(waits) if waits else None,
     )
 

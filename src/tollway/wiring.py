@@ -94,7 +94,8 @@ async def gateway(
         keys = KeyRing(store, pepper, clock)
         await keys.refresh()
         reach = reaches(catalogue, settings.environ)
-        catalogue = with_latest(catalogue, reach, today(clock()))
+        day = today(clock())
+        catalogue = with_latest(catalogue, reach, day)
         upstream = Doors(HttpTransport(), SandboxTransport())
         stack.push_async_callback(upstream.close)
         built = Gateway(
@@ -110,8 +111,9 @@ async def gateway(
             clock=clock,
             random=entropy,
         )
-        built.first_key = first_key
         await built.presets.refresh()
+        await built.policies.refresh()
+        built.first_key, built.latest_day = first_key, day
         _publish(built)
         tasks = [asyncio.create_task(work(built)) for work in (_housekeeping, _audits)]
         try:
@@ -155,6 +157,8 @@ async def _housekeeping(gateway: Gateway) -> None:
         try:
             await gateway.keys.refresh()
             await gateway.presets.refresh()
+            await gateway.policies.refresh()
+            _renew_latest(gateway)
             progress = [p for call in list(gateway.calls.values()) if (p := call.progress())]
             if progress:
                 gateway.ledger.progress(progress)
@@ -168,6 +172,16 @@ async def _housekeeping(gateway: Gateway) -> None:
             lost = True
         except Exception:  # this task must outlive any single failure
             log.exception("housekeeping failed; it goes on")
+
+
+def _renew_latest(gateway: Gateway) -> None:
+    """Aliases like `~author/family-latest` follow the calendar: a model retires at midnight."""
+    day = today(gateway.clock())
+    if day == gateway.latest_day:
+        return
+    gateway.catalogue = with_latest(gateway.catalogue, gateway.reach, day)
+    gateway.index = Index(gateway.catalogue, gateway.live)
+    gateway.latest_day = day
 
 
 async def _audits(gateway: Gateway) -> None:

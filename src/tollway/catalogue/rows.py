@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from .entries import Catalogue, Endpoint, Model
+from .regions import COUNTRIES
 from .views import (
     alias_view,
     context_length,
@@ -100,16 +101,9 @@ def keeps_nothing(catalogue: Catalogue, endpoint: Endpoint) -> bool:
     return not policy.retains and not policy.trains
 
 
-_EU = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK"
-_COUNTRIES = {
-    "us": frozenset({"US"}),
-    "eu": frozenset(_EU.split()),
-}
-
-
 def _in(catalogue: Catalogue, endpoint: Endpoint, region: str) -> bool:
     """The endpoint is bound to the region, or its provider has a door or all its houses there."""
     provider = catalogue.providers[endpoint.provider]
     if endpoint.region == region or region in provider.regions:
         return True
-    return bool(provider.datacenters) and set(provider.datacenters) <= _COUNTRIES[region]
+    return bool(provider.datacenters) and set(provider.datacenters) <= COUNTRIES[region]

@@ -5,6 +5,7 @@ Pure arithmetic in pico-USD on facts that `offers` worked out. Rounding and marg
 
 from __future__ import annotations
 
+from ..dialects.searching import SEARCHES_MAX
 from .entries import CEILING_AUDIO, CEILING_CACHE_1H, CEILING_IMAGE, Attempt, Offer, Policy
 from .filters import TIERS, Ask
 
@@ -12,7 +13,7 @@ OUTPUT_TOKENS_LEAST = 16
 """When the caller named no limit, an answer may be cut down to this by a small balance. Some
 providers accept no smaller limit."""
 
-WEB_SEARCHES_HELD = 10
+WEB_SEARCHES_HELD = SEARCHES_MAX
 """Searches a model may make by itself when the caller sent `web_search_options`; providers publish
 no bound. More than that is taken from what is available at settlement."""
 
@@ -28,7 +29,7 @@ def attempt(ask: Ask, offer: Offer, policy: Policy) -> Attempt:
     if request.images or "image" in request.modalities:
         kinds += CEILING_IMAGE
         fixed_pico += request.images * offer.image_pico
-    if offer.search_pico and _SEARCH in request.params:
+    if offer.search_pico and (offer.online or _SEARCH in request.params):
         fixed_pico += WEB_SEARCHES_HELD * offer.search_pico
     fixed_pico += ask.prompt_tokens_max * offer.prompt_pico[kinds]
     if request.kind != "chat":  # a vector or a ranking has no tokens of output
@@ -53,6 +54,7 @@ def _attempt(ask: Ask, offer: Offer, wanted: int, least: int, fixed_pico: int) -
         fixed_pico,
         offer.output_pico * ask.request.choices,
         _dropped(ask, offer),
+        offer.online,
     )
 
 

@@ -7,7 +7,9 @@ from typing import Any, Literal
 import msgspec
 
 from ..catalogue.entries import Endpoint, Model, Provider
+from ..catalogue.regions import Region
 from ..money import PICO_PER_NANO, charge_nano
+from .slugs import Sort
 
 DropReason = Literal[
     "model_not_found",
@@ -17,10 +19,15 @@ DropReason = Literal[
     "model_type",
     "modality",
     "choices",
+    "online",
     "retired",
+    "batch",
     "service_tier",
+    "allowed_models",
+    "ignored_models",
     "allowed_providers",
     "ignored_providers",
+    "data_region",
     "fallbacks_off",
     "data_policy:training",
     "data_policy:zdr",
@@ -69,6 +76,12 @@ class Offer(msgspec.Struct, frozen=True):
     search_pico: int
     search_unit_pico: int = 0
     """Per unit of a rerank; `search_pico` is per web search."""
+    region: Region = "global"
+    """Where it is known to handle what it is sent."""
+    searches: bool = False
+    """It can search the web by itself, and be told to."""
+    online: bool = False
+    """It is asked to (`:online`)."""
 
 
 CEILING_CACHE_1H, CEILING_AUDIO, CEILING_IMAGE = 1, 2, 4
@@ -76,7 +89,8 @@ CEILING_CACHE_1H, CEILING_AUDIO, CEILING_IMAGE = 1, 2, 4
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """What the operator or workspace imposes on every request of a caller."""
+    """What the operator or workspace imposes on every request of a caller. Of providers and models
+    an empty list of the allowed allows all."""
 
     margin_ppm: int = 0
     output_tokens_default: int = 32_768
@@ -86,6 +100,17 @@ class Policy(msgspec.Struct, frozen=True):
     ignore: tuple[str, ...] = ()
     zdr: bool = False
     data_collection: Literal["allow", "deny"] = "allow"
+    allowed_models: tuple[str, ...] = ()
+    """Slugs, or `author/*`."""
+    ignored_models: tuple[str, ...] = ()
+    data_regions: frozenset[Region] = frozenset()
+    """Where data may be handled; empty, or with `global` among them, anywhere."""
+    sort: Sort | None = None
+    """In force where a request does not say how to sort."""
+    prevent_overrides: bool = False
+    """`sort` is in force whatever a request says."""
+    default_model: str | None = None
+    """Used by a request that names no model."""
 
 
 class Drop(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -114,6 +139,8 @@ class Attempt(msgspec.Struct, frozen=True):
     """Ceiling per output token, over all choices (`n` is multiplied in)."""
     dropped_params: tuple[str, ...] = ()
     """Sent parameters this endpoint does not support: removed from what goes upstream."""
+    online: bool = False
+    """The endpoint is told to search the web."""
 
     def ceiling_nano(self, output_tokens: int, margin_ppm: int) -> int:
         return charge_nano(self.fixed_pico + output_tokens * self.output_pico, margin_ppm)
@@ -166,6 +193,8 @@ class Plan(msgspec.Struct, frozen=True):
     strategy: str = "direct"
     """`direct`, `latest` for a `~author/family-latest` slug, or `fallback` when several models were
     asked for."""
+    imposed: frozenset[str] = frozenset()
+    """Of a plan without attempts: the reasons that the policy alone set in motion."""
     sort: str | None = None
     """What ordered the first model's endpoints; None = a draw weighted by price."""
     stuck: Stuck | None = None

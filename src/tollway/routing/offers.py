@@ -12,7 +12,9 @@ from datetime import UTC, date, datetime, timedelta
 import msgspec
 
 from ..catalogue.entries import Catalogue, Endpoint, Model, Provider
+from ..catalogue.regions import data_region
 from ..dialects import OUTBOUND, carried, for_kind
+from ..dialects.searching import searches
 from ..errors import CallerError
 from ..money import Rates
 from .entries import CEILING_AUDIO, CEILING_CACHE_1H, CEILING_IMAGE, DropReason, Offer
@@ -115,6 +117,8 @@ def offer(model: Model, endpoint: Endpoint, provider: Provider, live: bool) -> O
         image_pico=dearest.image or 0,
         search_pico=dearest.web_search or 0,
         search_unit_pico=dearest.search_unit or 0,
+        region=data_region(endpoint, provider),
+        searches=searches(model, endpoint),
     )
 
 
@@ -142,6 +146,8 @@ def _standing(
         return "dialect"
     if not live:
         return "not_live"
+    if endpoint.service_tier == "batch":
+        return "batch"
     if endpoint.price.base.prompt is None or endpoint.price.base.completion is None:
         return "unknown_price"
     return None
