@@ -41,7 +41,17 @@ EDGE = {
     "metrics",
 }
 ROAD = {"gateway", "calling", "hedging", "flow"}
-DOORS = {"http", "cli", "cli_presets", "terminal", "doctor", "wiring", "__main__", "dev"}
+DOORS = {
+    "http",
+    "cli",
+    "cli_presets",
+    "cli_workspace",
+    "terminal",
+    "doctor",
+    "wiring",
+    "__main__",
+    "dev",
+}
 RINGS = (CORE, PURE, EDGE, ROAD, DOORS)
 
 IMPURE = {"asyncio", "os", "socket", "time", "random", "threading", "subprocess", "pathlib", "apsw"}

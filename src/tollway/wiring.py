@@ -130,6 +130,11 @@ def today(now_s: float) -> str:
     return utc(now_s).date().isoformat()
 
 
+def catalogue_here(catalogue: Catalogue, environ: Mapping[str, str], now_s: float) -> Catalogue:
+    """The catalogue with its aliases resolved among what these credentials reach."""
+    return with_latest(catalogue, reaches(catalogue, environ), today(now_s))
+
+
 def _publish(gateway: Gateway) -> None:
     """Figures that others keep, read at every scrape."""
     metrics, store = gateway.metrics, gateway.store
