@@ -160,7 +160,7 @@ def told(answer: tuple[int, Any, dict[str, str]]) -> dict[str, Any]:
 
 CASES: list[tuple[str, str, int, dict[str, Any], dict[str, Any]]] = [
     # model, code, status, what else is asked, what else is told
-    ("acme/worldly", "model_not_found", 400, {}, {"fallback_models": ["acme/world"]}),
+    ("acme/crowdedd", "model_not_found", 400, {}, {"fallback_models": ["acme/crowded"]}),
     ("acme/vectors", "wrong_endpoint", 400, {}, {}),
     ("acme/batched:batch", "wrong_endpoint", 400, {}, {"fallback_models": ["acme/batched"]}),
     ("acme/keyless", "no_endpoints", 404, {}, {"affected_providers": ["Gamma Cloud"]}),
