@@ -55,6 +55,7 @@ def _attempt(ask: Ask, offer: Offer, wanted: int, least: int, fixed_pico: int) -
         offer.output_pico * ask.request.choices,
         _dropped(ask, offer),
         offer.online,
+        offer.ordinary,
     )
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from ..catalogue.entries import Endpoint, Model, Provider
 from ..catalogue.regions import Region
-from ..money import PICO_PER_NANO, charge_nano
+from ..money import PICO_PER_NANO, Price, charge_nano
 from .slugs import Sort
 
 DropReason = Literal[
@@ -82,6 +82,8 @@ class Offer(msgspec.Struct, frozen=True):
     """It can search the web by itself, and be told to."""
     online: bool = False
     """It is asked to (`:online`)."""
+    ordinary: Price | None = None
+    """See `Attempt.ordinary`."""
 
 
 CEILING_CACHE_1H, CEILING_AUDIO, CEILING_IMAGE = 1, 2, 4
@@ -141,6 +143,8 @@ class Attempt(msgspec.Struct, frozen=True):
     """Sent parameters this endpoint does not support: removed from what goes upstream."""
     online: bool = False
     """The endpoint is told to search the web."""
+    ordinary: Price | None = None
+    """Of a priority endpoint: what the same door costs at its ordinary tier, if it falls back."""
 
     def ceiling_nano(self, output_tokens: int, margin_ppm: int) -> int:
         return charge_nano(self.fixed_pico + output_tokens * self.output_pico, margin_ppm)

@@ -16,7 +16,7 @@ from ..catalogue.regions import data_region
 from ..dialects import OUTBOUND, carried, for_kind
 from ..dialects.searching import searches
 from ..errors import CallerError
-from ..money import Rates
+from ..money import Price, Rates
 from .entries import CEILING_AUDIO, CEILING_CACHE_1H, CEILING_IMAGE, DropReason, Offer
 from .lookup import lookup
 from .params import unsupported
@@ -82,14 +82,41 @@ class Index:
         return found
 
     def _made(self, model: Model) -> tuple[Offer, ...]:
-        providers = self.catalogue.providers
+        providers, endpoints = self.catalogue.providers, self.catalogue.endpoints.get(model.id, ())
         return tuple(
-            offer(model, endpoint, providers[endpoint.provider], self.live(endpoint.provider))
-            for endpoint in self.catalogue.endpoints.get(model.id, ())
+            offer(
+                model,
+                endpoint,
+                providers[endpoint.provider],
+                self.live(endpoint.provider),
+                _ordinary(endpoint, endpoints),
+            )
+            for endpoint in endpoints
         )
 
 
-def offer(model: Model, endpoint: Endpoint, provider: Provider, live: bool) -> Offer:
+def _ordinary(endpoint: Endpoint, siblings: Sequence[Endpoint]) -> Price | None:
+    """The price of the same door at its ordinary tier, of an endpoint that may fall back to it."""
+    if endpoint.service_tier not in ("priority", "ultrafast"):
+        return None
+    for other in siblings:
+        same = (other.provider, other.id, other.region) == (
+            endpoint.provider,
+            endpoint.id,
+            endpoint.region,
+        )
+        if same and other.service_tier is None:
+            return other.price
+    return None
+
+
+def offer(
+    model: Model,
+    endpoint: Endpoint,
+    provider: Provider,
+    live: bool,
+    ordinary: Price | None = None,
+) -> Offer:
     """The standing facts of one endpoint, which speaks the dialect of the model's kind."""
     kind = KINDS.get(model.type, model.type)
     endpoint = _of_kind(endpoint, kind)
@@ -119,6 +146,7 @@ def offer(model: Model, endpoint: Endpoint, provider: Provider, live: bool) -> O
         search_unit_pico=dearest.search_unit or 0,
         region=data_region(endpoint, provider),
         searches=searches(model, endpoint),
+        ordinary=ordinary,
     )
 
 
