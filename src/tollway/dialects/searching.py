@@ -34,9 +34,6 @@ _TOOLS["vertex_anthropic"] = _TOOLS["anthropic_messages"]
 _TOOLS["vertex_gemini"] = _TOOLS["gemini"]
 """Dialects in which searching is a tool of the provider's own, for models that have it."""
 
-_MARKS: tuple[bytes, ...] = (b'"web_search', b'"googleSearch', b'"google_search')
-"""What the caller's own tools say when they ask for a search already."""
-
 
 def searches(model: Model, endpoint: Endpoint) -> bool:
     """Whether this endpoint can be told to search. Where searching is a tool its price must be
@@ -53,8 +50,16 @@ def with_search(outbound: Outbound, dialect: str) -> Outbound:
     if dialect in _BY_OPTIONS:
         fields.setdefault("web_search_options", {})
     else:
-        tools = fields.get("tools", Raw(b"[]"))
-        if any(mark in bytes(tools) for mark in _MARKS):
+        tools = msgspec.json.decode(fields.get("tools", b"[]"), type=list[dict[str, Raw]])
+        if any(map(_is_search, tools)):
             return outbound
-        fields["tools"] = [*msgspec.json.decode(tools, type=list[Raw]), _TOOLS[dialect]]
+        fields["tools"] = [*tools, _TOOLS[dialect]]
     return msgspec.structs.replace(outbound, body=msgspec.json.encode(fields))
+
+
+def _is_search(tool: dict[str, Raw]) -> bool:
+    """The caller's own wish for a search, or a tool that has taken its name (a name is had once)."""
+    if "googleSearch" in tool or "google_search" in tool:
+        return True
+    kind, name = bytes(tool.get("type", b"")), bytes(tool.get("name", b""))
+    return kind.startswith(b'"web_search') or name == b'"web_search"'
