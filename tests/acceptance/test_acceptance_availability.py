@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from acceptance_support import scripted
 
 from support.server import Server
 from support.upstream import Reply, ScriptedProvider, Seen, chat_reply, error_reply
@@ -91,27 +90,6 @@ def files(url: str) -> dict[str, str]:
     }
 
 
-@contextmanager
-def scripted() -> Iterator[ScriptedProvider]:
-    """The provider on a loop of its own, since the client here waits for each answer."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    one = ScriptedProvider(script)
-
-    def run(work: Any) -> None:
-        asyncio.run_coroutine_threadsafe(work, loop).result(10)
-
-    run(one.__aenter__())
-    try:
-        yield one
-    finally:
-        run(one.__aexit__())
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
-
-
 class House:
     def __init__(self, server: Server, upstream: ScriptedProvider) -> None:
         self.server = server
@@ -140,7 +118,7 @@ _PLAIN = {"zdr": False, "data_collection": "allow", "prevent_overrides": False}
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
-    with scripted() as upstream, Server(providers=files(upstream.base_url)) as server:
+    with scripted(script) as upstream, Server(providers=files(upstream.base_url)) as server:
         yield House(server, upstream)
 
 
