@@ -124,8 +124,8 @@ class StreamRelay(Reading):
         for index in sorted(self.finishes):
             reason, native = self.finishes[index]
             self._write(out, [finish_choice(index, reason, native)])
-        last = {**self._top([]), **self.at_end, **tier_field(bill)}
-        last |= {"usage": render_usage(bill), **bill.extra}
+        last = {**self._top([]), **self.at_end, "usage": render_usage(bill), **bill.extra}
+        last |= tier_field(bill)
         out.append(event(msgspec.json.encode(last)))
         return escape_separators(b"".join(out)) + DONE
 
