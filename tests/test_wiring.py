@@ -19,9 +19,6 @@ class Clockwork:
         self.policies = SimpleNamespace(refresh=self.nothing)
         self.clock, self.latest_day = lambda: 0.0, "1970-01-01"
 
-    async def nothing(self) -> None:
-        pass
-
     async def refresh(self) -> None:
         failure = self.script.pop(0)
         if failure is not None:
