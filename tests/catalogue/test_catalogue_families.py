@@ -6,7 +6,7 @@ import pytest
 from routing.routing_builders import catalogue, model, offered, provider
 from tollway.catalogue import listing
 from tollway.catalogue.entries import Catalogue, Family
-from tollway.catalogue.families import with_latest
+from tollway.catalogue.families import belongs, with_latest
 from tollway.catalogue.load import load
 from tollway.routing.lookup import lookup
 
@@ -54,6 +54,12 @@ def meant(*offers, live=("alpha", "beta"), today=TODAY) -> str | None:
 def test_the_newest_member_that_can_be_had_is_meant(offers, newest) -> None:
     assert meant(*offers) == newest
     assert meant(*reversed(offers)) == newest
+
+
+def test_a_variant_is_no_member_whatever_the_pattern_says() -> None:
+    loose = Family("Acme: Any", ".*")
+    assert belongs(model("acme/one-3"), loose)
+    assert not belongs(model("acme/one-3:free"), loose)
 
 
 def test_what_can_be_called_from_here_comes_before_what_is_newer() -> None:

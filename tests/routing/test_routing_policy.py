@@ -11,7 +11,7 @@ from routing_builders import NOW, index, model, offered, planned, provider, reas
 from tollway.catalogue.entries import DataPolicy
 from tollway.errors import CallerError
 from tollway.routing.entries import Policy
-from tollway.routing.health import Health
+from tollway.routing.health import Health, Outcome
 from tollway.routing.plan import plan, refusal
 from tollway.routing.policy import listed, with_default_model
 
@@ -26,8 +26,9 @@ OFFERS = [
     offered("delta", dollars=4, region="us", by=provider("delta", data_policy=QUIET)),
     offered("epsilon", dollars=5, region="eu", by=provider("epsilon", data_policy=KEEPS)),
     offered("epsilon/global", region="global", by=provider("epsilon", data_policy=KEEPS)),
+    offered("zeta", by=provider("zeta", data_policy=QUIET, datacenters=("DE", "US"))),
 ]
-NAMES = ["alpha", "beta", "gamma", "delta", "epsilon", "epsilon/global"]
+NAMES = ["alpha", "beta", "gamma", "delta", "epsilon", "epsilon/global", "zeta"]
 
 lists = st.lists(st.sampled_from(NAMES), max_size=4).map(tuple)
 wishes = st.fixed_dictionaries(
@@ -105,6 +106,14 @@ def test_models_that_the_policy_shuts_out_are_passed_over_in_a_list() -> None:
 
 
 BY_PRICE, BY_NAME = ["gamma", "beta", "alpha"], ["alpha", "beta", "gamma"]
+BY_LATENCY = ["beta", "gamma", "alpha"]
+
+
+def measured() -> Health:
+    health = Health()
+    for offer, latency_s in zip(OFFERS, (3.0, 1.0, 2.0), strict=False):
+        health.note(offer.endpoint, Outcome.answered(latency_s, 10, 5.0), NOW)
+    return health
 
 
 @pytest.mark.parametrize(
@@ -122,6 +131,9 @@ BY_PRICE, BY_NAME = ["gamma", "beta", "alpha"], ["alpha", "beta", "gamma"]
         ("acme/one:floor", {}, {"sort": "latency"}, BY_PRICE),
         ("acme/one:nitro", {}, {"sort": "price", "prevent_overrides": True}, BY_PRICE),
         ("acme/one", {"sort": "latency"}, {"sort": "price", "prevent_overrides": True}, BY_PRICE),
+        ("acme/one", {"sort": "latency"}, {"sort": "price"}, BY_LATENCY),
+        ("acme/one", {}, {"sort": "latency"}, BY_LATENCY),
+        ("acme/one", {"sort": "price"}, {"prevent_overrides": True}, BY_PRICE),
         ("acme/one", {"fields": {"service_tier": b'"flex"'}}, {"sort": "latency"}, BY_PRICE),
     ],
 )
@@ -133,7 +145,7 @@ def test_the_workspaces_sort_stands_behind_the_requests_unless_it_is_to_stand(
         made = plan(
             request(slug, **asked),
             offers,
-            Health(),
+            measured(),
             Policy(**imposed),
             now_s=NOW,
             random=Random(seed),
