@@ -26,6 +26,8 @@ PURE = {
     "catalogue.views",
     "catalogue.feed",
     "catalogue.check",
+    "catalogue.families",
+    "catalogue.regions",
     "dev.fault_grammar",
     "dev.fault_plan",
 }
@@ -40,7 +42,17 @@ EDGE = {
     "metrics",
 }
 ROAD = {"gateway", "calling", "hedging", "flow"}
-DOORS = {"http", "cli", "cli_presets", "terminal", "doctor", "wiring", "__main__", "dev"}
+DOORS = {
+    "http",
+    "cli",
+    "cli_presets",
+    "cli_workspace",
+    "terminal",
+    "doctor",
+    "wiring",
+    "__main__",
+    "dev",
+}
 RINGS = (CORE, PURE, EDGE, ROAD, DOORS)
 
 IMPURE = {"asyncio", "os", "socket", "time", "random", "threading", "subprocess", "pathlib", "apsw"}

@@ -14,6 +14,7 @@ from . import dialects
 from .caching import Taped
 from .canon import Request
 from .dialects import Head, Relay, dialect
+from .dialects.searching import with_search
 from .gateway import Gateway
 from .receipt import Asked
 from .routing.entries import Attempt
@@ -81,6 +82,8 @@ class Try:
         out = dialect(attempt.endpoint.dialect)
         ready = await gateway.ready(request, attempt)
         outbound = out.render_request(ready, attempt, self.output_tokens_max)
+        if attempt.online:
+            outbound = with_search(outbound, attempt.endpoint.dialect)
         self.dropped += outbound.dropped
         self._answer = answer = await gateway.open(
             attempt,

@@ -220,7 +220,8 @@ class Request(msgspec.Struct, frozen=True):
     dialect: str
     """Of the caller: `openai_chat`, `openai_completions`, …"""
     models: tuple[str, ...]
-    """Slugs in the order to try, never empty."""
+    """Slugs in the order to try. Empty only as parsed, for a caller who leaves it to the workspace
+    (`routing.policy.with_default_model`)."""
     stream: bool
     fields: dict[str, msgspec.Raw]
     kind: Literal["chat", "embedding", "rerank"] = "chat"
@@ -346,6 +347,8 @@ class Fault(msgspec.Struct, frozen=True):
     raw: str | None = None
     local: bool = False
     """Ours (DNS, no route, deadline of our own): counts against nobody's health."""
+    geo: bool = False
+    """The provider does not serve the country this server calls from."""
 
 
 Event = Text | Reasoning | Refusal | ToolCall | Extra | Finish | Used | Failed | Ended

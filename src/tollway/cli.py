@@ -52,6 +52,8 @@ app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(presets_app, name="presets")
 app.add_typer(dev_app, name="dev")
+workspace_app = typer.Typer(help="What a workspace imposes on its requests.", **_PLAIN)
+app.add_typer(workspace_app, name="workspace")
 
 
 def main() -> None:
@@ -584,6 +586,65 @@ def chat(
 def version() -> None:
     """Print the version."""
     print(__version__)
+
+
+# ---- workspaces ----------------------------------------------------------------------------------
+
+
+@workspace_app.command("show")
+def workspace_show(
+    workspace: Annotated[str, typer.Argument(help="Which.")] = "default",
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a workspace's defaults and routing rules."""
+    from .accounts.workspaces import get_workspace
+    from .cli_workspace import lines, row
+
+    async def work() -> None:
+        async with _books(home) as books:
+            found = await get_workspace(books.store, workspace)
+        if as_json:
+            _print_json(row(found))
+        else:
+            print("\n".join(lines(found)))
+
+    _run(work())
+
+
+@workspace_app.command("set")
+def workspace_set(
+    assignments: Annotated[
+        list[str],
+        typer.Argument(help="field=value; a list by commas; field= takes it away."),
+    ],
+    workspace: Annotated[str, typer.Option(help="Which.")] = "default",
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a workspace: `set zdr=true allowed_providers=openai,groq default_provider_sort=`. A
+    running server follows within a second."""
+    from .accounts.workspaces import update_workspace
+    from .catalogue.load import load
+    from .cli_workspace import change, lines, row
+    from .wiring import catalogue_here
+
+    settings = load_settings({"home": home})
+    catalogue = catalogue_here(load(settings.home), settings.environ, time.time())
+    try:
+        wanted = change(assignments, catalogue)
+    except ValueError as error:
+        _stop(str(error), 2)
+
+    async def work() -> None:
+        async with _books(home) as books:
+            found = await update_workspace(books.store, workspace, wanted, now_ms=_now_ms())
+        if as_json:
+            _print_json(row(found))
+        else:
+            print("\n".join(lines(found)))
+
+    _run(work())
 
 
 # ---- helpers -------------------------------------------------------------------------------------

@@ -88,6 +88,13 @@ def bad_field(path: str, problem: str) -> CallerError:
     return CallerError(f"{where}{problem}", metadata={"field": path} if path else {})
 
 
+def no_model() -> CallerError:
+    return bad_field(
+        "model",
+        "is required, unless models is given or the workspace has a default_text_model",
+    )
+
+
 def bad_json(problem: str) -> CallerError:
     return CallerError(f"The body is not valid JSON: {problem}")
 
@@ -359,6 +366,33 @@ def model_deprecated(slug: str, successors: Sequence[str]) -> CallerError:
     )
 
 
+def free_variant_ended(slug: str, paid: str) -> CallerError:
+    return no_endpoints(
+        [slug],
+        "free_variant_ended",
+        (),
+        f"its free variant is not offered here; {paid} is",
+        fallback_models=[paid],
+    )
+
+
+def two_catalogue_variants(slug: str, suffixes: Sequence[str]) -> CallerError:
+    named = " and ".join(f":{suffix}" for suffix in suffixes)
+    return bad_field("model", f"{slug}: {named} are different models; name one of them")
+
+
+def batch_only(slug: str, ordinary: str, *, sold: bool) -> CallerError:
+    """`:batch` names prices of work that is done within hours. `sold`: somebody offers them."""
+    if not sold:
+        detail = f"no provider sells it at batch prices; {ordinary} answers at once"
+        return no_endpoints([slug], "no_endpoints", (), detail, fallback_models=[ordinary])
+    return CallerError(
+        f"{slug} is the batch price of {ordinary}, which providers give to batch jobs only. This "
+        f"route answers at once: ask for {ordinary}, or for {ordinary}:floor to pay least.",
+        availability=_availability("wrong_endpoint", [slug], fallback_models=[ordinary]),
+    )
+
+
 def wrong_endpoint(slug: str, kind: str) -> CallerError:
     return CallerError(
         f"{slug} is a model of type {kind} and does not answer on this route.",
@@ -387,9 +421,17 @@ def no_endpoints(
     excluded_by: Sequence[str],
     detail: str,
     constraint: Mapping[str, str] | None = None,
+    *,
+    affected_providers: Sequence[str] = (),
+    fallback_models: Sequence[str] = (),
 ) -> CallerError:
-    """No endpoint is left after the filters. `code` is an availability code of the reference."""
+    """No endpoint is left after the filters. `code` is an availability code of the reference;
+    `affected_providers` are those that were shut out."""
     more: dict[str, Any] = {"excluded_by": list(excluded_by)} if excluded_by else {}
+    if affected_providers:
+        more["affected_providers"] = list(affected_providers)
+    if fallback_models:
+        more["fallback_models"] = list(fallback_models)
     if constraint:
         more["constraint"] = dict(constraint)
     return CallerError(
@@ -420,9 +462,10 @@ def all_attempts_failed(
 ) -> TollwayError:
     """Every attempt failed: the last fault decides the status, all are listed.
 
-    `faults` are (provider name, fault) in the order they happened, never empty.
+    `faults` are (provider name, fault) in the order they happened, never empty. A refusal of the
+    country we call from decides only where there is no other fault: the others may pass.
     """
-    provider, last = faults[-1]
+    provider, last = next((f for f in reversed(faults) if not f[1].geo), faults[-1])
     waits = [f.retry_after_s for _, f in faults if f.retry_after_s is not None]
     metadata: dict[str, Any] = {
         "provider_name": provider,
@@ -439,15 +482,26 @@ def all_attempts_failed(
         return CallerError(
             last.message, status=last.status, error_type=last.error_type, metadata=metadata
         )
+    more: dict[str, Any] = {"affected_providers": list(dict.fromkeys(n for n, _ in faults))}
+    if any(fault.geo for _, fault in faults):
+        more["excluded_by"] = ["geo"]
+    if all(fault.geo for _, fault in faults):
+        return CallerError(
+            last.message,
+            status=last.status,
+            error_type=last.error_type,
+            metadata=metadata,
+            availability=_availability("region_restricted", requested, **more),
+        )
+    if waits:
+        more["retry_after"] = min(waits)
     code = "capacity_exhausted" if last.status == 429 else "temporarily_unavailable"
     return Unavailable(
         last.message,
         status=last.status,
         error_type=last.error_type,
         metadata=metadata,
-        availability=_availability(
-            code, requested, affected_providers=list(dict.fromkeys(n for n, _ in faults))
-        ),
+        availability=_availability(code, requested, **more),
         retry_after_s=min(waits) if waits else None,
     )
 

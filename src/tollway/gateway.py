@@ -17,6 +17,7 @@ import msgspec
 
 from . import errors
 from .accounts.keyring import KeyRing
+from .accounts.policies import Policies
 from .accounts.presetbook import PresetBook
 from .caching import Shelf
 from .caching.flights import Flights
@@ -39,6 +40,7 @@ from .routing.health import STABLE, Health, Outcome
 from .routing.hedge import HEDGES_FLOOR, HEDGES_PERCENT
 from .routing.offers import Index
 from .routing.plan import plan
+from .routing.policy import with_default_model
 from .routing.routers import Route, route, routed, session_of
 from .settings import Settings
 from .store.sqlite import Store
@@ -129,9 +131,12 @@ class Gateway:
             output_tokens_default=settings.output_tokens_default,
             attempts_per_model=settings.attempts_per_model,
         )
+        self.policies = Policies(store, self.policy)
         self.free_limits = _free_limits(settings)
         self.first_key: str | None = None
         """The key made at the first start, until it has been shown."""
+        self.latest_day = ""
+        """The day (UTC) for which the catalogue's `latest` was worked out."""
         self.calls: dict[str, Call] = {}
         """Held and not yet settled, by generation id."""
         self.running = 0
@@ -150,7 +155,10 @@ class Gateway:
 
     def plan(self, request: Request, caller: Caller, now_s: float) -> tuple[Request, Plan]:
         """The request as it will be sent, and the plan for it. Raises CallerError for a slug that
-        is not in the catalogue, and for a router that finds nothing to pick."""
+        is not in the catalogue, for no slug where the workspace has no model of its own, and for a
+        router that finds nothing to pick."""
+        if not request.models:
+            request = with_default_model(request, caller.policy)
         router = routed(request)
         found = None if router is None else self._route(router, request, caller, now_s)
         offers = self.index.offers(request.models) if found is None else found.offers
@@ -423,6 +431,8 @@ class Gateway:
             found.append("the database cannot be written")
         if not self.keys.loaded:
             found.append("the keys have not been read")
+        if not self.policies.loaded:
+            found.append("the workspaces have not been read")
         return found
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from .canon import Fault, Request, Usage
 from .dialects import Bill, Meter
+from .dialects.tiers import DEFAULT, served
 from .ledger.entries import Delivered, Generation, PlatformCost, Settle, Void
 from .ledger.entries import Progress as Entry
 from .money import PICO_PER_NANO, Cost, charge_nano, cost, utc
@@ -52,6 +53,8 @@ class Charge(msgspec.Struct, frozen=True):
     unbelieved_nano: int = 0
     """What the provider reported beyond any honest count, at its price: the customer does not pay
     it, the books show that we may have to."""
+    service_tier: str | None = None
+    """The tier that served and was paid."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -100,15 +103,22 @@ class Facts(msgspec.Struct, frozen=True):
         return "failed" if self.faults else "stopped"
 
 
-def charge(attempt: Attempt, usage: Usage, started_ms: int, margin_ppm: int) -> Charge:
-    """Price a usage at the rates that were in force when the request came in."""
-    at = utc(started_ms / 1000)
-    exact = cost(attempt.endpoint.price.rates(usage.prompt_tokens, at), usage)
+def charge(
+    attempt: Attempt, usage: Usage, started_ms: int, margin_ppm: int, tier: str | None = None
+) -> Charge:
+    """Price a usage at the rates that were in force when the request came in. A priority endpoint
+    that says it served at its ordinary `tier` is paid so: providers do not bill what they could
+    not keep (OpenAI: priority processing)."""
+    at, price = utc(started_ms / 1000), attempt.endpoint.price
+    if tier == DEFAULT and attempt.ordinary is not None:
+        price = attempt.ordinary
+    exact = cost(price.rates(usage.prompt_tokens, at), usage)
     return Charge(
         usage,
         exact,
         charge_nano(exact.total_pico, margin_ppm),
         charge_nano(exact.total_pico),
+        service_tier=tier,
     )
 
 
@@ -120,6 +130,7 @@ def bill(paid: Charge, lost: Charge | None, extra: dict[str, Any]) -> Bill:
         charge_nano=paid.charge_nano + (lost.charge_nano if lost else 0),
         prompt_nano=-(-paid.cost.prompt_pico // PICO_PER_NANO),
         completion_nano=-(-paid.cost.completion_pico // PICO_PER_NANO),
+        service_tier=paid.service_tier,
         extra=extra,
     )
 
@@ -233,10 +244,11 @@ def _seen(facts: Facts, asked: Asked) -> Charge:
         request.search_units,
         attempt.searches_most,
     )
-    paid = charge(attempt, believed, facts.started_ms, facts.margin_ppm)
+    tier = served(meter.service_tier, attempt.endpoint.service_tier)
+    paid = charge(attempt, believed, facts.started_ms, facts.margin_ppm, tier)
     if believed is said:
         return paid
-    whole = charge(attempt, said, facts.started_ms, 0)
+    whole = charge(attempt, said, facts.started_ms, 0, tier)
     return msgspec.structs.replace(paid, unbelieved_nano=max(0, whole.cost_nano - paid.cost_nano))
 
 

@@ -18,13 +18,14 @@ from .accounts.first_run import ensure_default
 from .accounts.keyring import KeyRing
 from .accounts.pepper import PEPPER_BYTES, load_pepper
 from .catalogue.entries import Catalogue, Provider
+from .catalogue.families import with_latest
 from .catalogue.load import load as load_catalogue
 from .errors import Unavailable
 from .gateway import Gateway, Reach
 from .ledger.audit import audit
 from .ledger.sqlite import Ledger
 from .metrics import Metrics
-from .money import parse_usd
+from .money import parse_usd, utc
 from .routing.offers import Index
 from .settings import Settings
 from .store.sqlite import Store
@@ -93,6 +94,8 @@ async def gateway(
         keys = KeyRing(store, pepper, clock)
         await keys.refresh()
         reach = reaches(catalogue, settings.environ)
+        day = today(clock())
+        catalogue = with_latest(catalogue, reach, day)
         upstream = Doors(HttpTransport(), SandboxTransport())
         stack.push_async_callback(upstream.close)
         built = Gateway(
@@ -108,8 +111,9 @@ async def gateway(
             clock=clock,
             random=entropy,
         )
-        built.first_key = first_key
         await built.presets.refresh()
+        await built.policies.refresh()
+        built.first_key, built.latest_day = first_key, day
         _publish(built)
         tasks = [asyncio.create_task(work(built)) for work in (_housekeeping, _audits)]
         try:
@@ -119,6 +123,16 @@ async def gateway(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def today(now_s: float) -> str:
+    """The day in UTC, YYYY-MM-DD, as the catalogue's facts spell days."""
+    return utc(now_s).date().isoformat()
+
+
+def catalogue_here(catalogue: Catalogue, environ: Mapping[str, str], now_s: float) -> Catalogue:
+    """The catalogue with its aliases resolved among what these credentials reach."""
+    return with_latest(catalogue, reaches(catalogue, environ), today(now_s))
 
 
 def _publish(gateway: Gateway) -> None:
@@ -148,6 +162,8 @@ async def _housekeeping(gateway: Gateway) -> None:
         try:
             await gateway.keys.refresh()
             await gateway.presets.refresh()
+            await gateway.policies.refresh()
+            _renew_latest(gateway)
             progress = [p for call in list(gateway.calls.values()) if (p := call.progress())]
             if progress:
                 gateway.ledger.progress(progress)
@@ -161,6 +177,16 @@ async def _housekeeping(gateway: Gateway) -> None:
             lost = True
         except Exception:  # this task must outlive any single failure
             log.exception("housekeeping failed; it goes on")
+
+
+def _renew_latest(gateway: Gateway) -> None:
+    """Aliases like `~author/family-latest` follow the calendar: a model retires at midnight."""
+    day = today(gateway.clock())
+    if day == gateway.latest_day:
+        return
+    gateway.catalogue = with_latest(gateway.catalogue, gateway.reach, day)
+    gateway.index = Index(gateway.catalogue, gateway.live)
+    gateway.latest_day = day
 
 
 async def _audits(gateway: Gateway) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import re
 import select
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
 from support.server import Server
+from support.upstream import Script, ScriptedProvider
 
 SANDBOX, SANDBOX_B = "Tollway Sandbox", "Tollway Sandbox B"
 MB = 1_000_000
@@ -151,3 +154,24 @@ def refused(answer: tuple[int, Any, dict[str, str]], status: int) -> dict[str, A
     assert error["code"] == status
     assert error["message"] and error["error_type"] == error["metadata"]["error_type"]
     return error
+
+
+@contextmanager
+def scripted(script: Script) -> Iterator[ScriptedProvider]:
+    """A scripted provider on a loop of its own, for tests whose client waits for each answer."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    one = ScriptedProvider(script)
+
+    def run(work: Any) -> None:
+        asyncio.run_coroutine_threadsafe(work, loop).result(10)
+
+    run(one.__aenter__())
+    try:
+        yield one
+    finally:
+        run(one.__aexit__())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

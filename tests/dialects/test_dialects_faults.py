@@ -19,6 +19,7 @@ CONTEXT = (400, "context_length_exceeded", "larger")
 RATE = (429, "rate_limit_exceeded", "elsewhere")
 DAY = (429, "rate_limit_exceeded", "cool")
 OURS = (502, "provider_unavailable", "cool")
+ABROAD = (403, "permission_denied", "cool")
 BUSY = (503, "provider_overloaded", "elsewhere")
 DOWN = (502, "provider_unavailable", "elsewhere")
 LATE = (504, "timeout", "elsewhere")
@@ -297,7 +298,29 @@ TABLE: list[tuple[str, int, Any, tuple[int, str, str]]] = [
     ("overloaded 529", 529, {"error": {"type": "overloaded_error", "message": "Overloaded"}}, BUSY),
     ("failed dependency", 424, b"", DOWN),
     ("redirect", 302, b"", DOWN),
-    ("forbidden", 403, openai("Country not supported", "unsupported_country"), OURS),
+    ("forbidden", 403, openai("You may not do this", "forbidden"), OURS),
+    (
+        "country",
+        403,
+        openai(
+            "Country, region, or territory not supported", "unsupported_country_region_territory"
+        ),
+        ABROAD,
+    ),
+    (
+        "anthropic's country",
+        403,
+        {
+            "type": "error",
+            "error": {
+                "type": "forbidden",
+                "message": "Access to Anthropic models is not allowed from unsupported countries, "
+                "regions, or territories.",
+            },
+        },
+        ABROAD,
+    ),
+    ("a region of ours", 400, openai("not supported in the region of this account", "x"), BAD),
 ]
 
 

@@ -40,7 +40,7 @@ ROWS: list[tuple[dict[str, Any], tuple[int, str, str], float | None]] = [
     (error(400, "INVALID_ARGUMENT", "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."), (400, "context_length_exceeded", "larger"), None),
     (error(400, "INVALID_ARGUMENT", "Request contains an invalid argument."), (400, "invalid_request", "never"), None),
     (error(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key."), (502, "provider_unavailable", "cool"), None),
-    (error(400, "FAILED_PRECONDITION", "User location is not supported for the API use."), (502, "provider_unavailable", "elsewhere"), None),
+    (error(400, "FAILED_PRECONDITION", "User location is not supported for the API use."), (403, "permission_denied", "cool"), None),
     (error(400, "INVALID_ARGUMENT", "Request payload size exceeds the limit: 20971520 bytes."), (413, "payload_too_large", "never"), None),
     (error(400, "INVALID_ARGUMENT", "Unable to process input image."), (400, "invalid_image", "never"), None),
     (error(400, "INVALID_ARGUMENT", "Cannot fetch content from the provided URL."), (400, "image_download_failed", "never"), None),

@@ -33,7 +33,6 @@ def user(*parts: Any) -> list[dict[str, Any]]:
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"model": None}, "model: is required, unless models is given"),
     ({"model": 5}, "model: expected a string, got an integer"),
     ({"model": ""}, "model: must not be empty"),
     ({"models": ["a", 5]}, "models[1]: expected a string, got an integer"),

@@ -44,7 +44,6 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"prompt": [5]}, "prompt[0]: expected a string, got an integer"),
     ({"prompt": []}, "prompt: must not be empty"),
     ({"prompt": ["a", "b"]}, "prompt: expected at most 1 entries"),
-    ({"prompt": "a", "model": None}, "model: is required, unless models is given"),
     ({"prompt": "a", "suffix": "b"}, "suffix: is not supported; chat models only continue"),
     ({"prompt": "a", "echo": True}, "echo: is not supported"),
     ({"prompt": "a", "best_of": 2}, "best_of: expected an integer of at most 1"),

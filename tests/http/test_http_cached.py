@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from support.asgi import Reply
 from support.road import Road, road
+from tollway.accounts.workspaces import WorkspaceChange, update_workspace
 from tollway.routing.offers import Index
 from tollway.settings import Settings, SettingsError
 
@@ -140,8 +140,14 @@ async def test_attribution_and_sessions_do_not_matter_and_streaming_does(way: Ro
     assert status(await way.chat(**ON, stream=True)) == "MISS"
 
 
+async def imposed(way: Road, **routing: Any) -> None:
+    change = WorkspaceChange(routing=routing)
+    await update_workspace(way.gateway.store, "default", change, now_ms=1)
+    await way.gateway.policies.refresh()
+
+
 async def test_a_workspace_without_retention_keeps_nothing_whatever_is_asked(way: Road) -> None:
-    way.gateway.policy = msgspec.structs.replace(way.gateway.policy, zdr=True)
+    await imposed(way, zdr=True)
     replies = [await way.chat(**ON) for _ in range(2)]
     assert [status(reply) for reply in replies] == [None, None]
     assert len(way.gateway.shelf) == 0
@@ -174,7 +180,7 @@ async def test_a_key_that_may_spend_nothing_more_still_gets_what_is_kept(way: Ro
 
 async def test_what_may_not_be_asked_for_any_more_is_not_told_again(way: Road) -> None:
     assert status(await way.chat(**ON)) == "MISS"
-    way.gateway.policy = msgspec.structs.replace(way.gateway.policy, only=("nobody",))
+    await imposed(way, allowed_providers=("nobody",))
     refused = await way.chat(**ON)
     assert (refused.status, status(refused)) == (404, None)
 

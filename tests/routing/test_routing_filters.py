@@ -35,7 +35,7 @@ CASES = [
     ("retired", offered(retires="2020-01-31"), {}),
     ("service_tier", offered("alpha/priority", service_tier="priority"), {}),
     (
-        "service_tier",
+        "batch",
         offered("alpha/batch", service_tier="batch"),
         {"fields": {"service_tier": b'"flex"'}},
     ),

@@ -55,13 +55,16 @@ def refused(slug: str) -> tuple[int, str, list[str]]:
         ("openai/gpt-4o-minni", (400, "model_not_found", ["openai/gpt-4o-mini", "openai/gpt-4o"])),
         ("gpt-4o-mini", (400, "model_not_found", ["openai/gpt-4o-mini"])),
         ("mistral/gpt-4o", (400, "model_not_found", ["openai/gpt-4o", "azure/gpt-4o"])),
-        ("openai/gpt-4o:online", (400, "model_not_found", ["openai/gpt-4o", "azure/gpt-4o"])),
+        ("openai/gpt-4o:tee", (400, "model_not_found", ["openai/gpt-4o", "azure/gpt-4o"])),
+        ("openai/gpt-4o:thinking", (400, "model_not_found", ["openai/gpt-4o", "azure/gpt-4o"])),
         ("meta/llama-3", (400, "model_not_found", ["meta/llama-3:free"])),
         ("", (400, "model_not_found", [])),
         ("x" * 5_000, (400, "model_not_found", [])),
         ("google/gemini-pro-1.5", (404, "model_deprecated", ["google/gemini-3"])),
         ("google/gemini-pro-1.5:nitro", (404, "model_deprecated", ["google/gemini-3"])),
-        ("openai/gpt-4o:free", (404, "free_variant_ended", [])),
+        ("openai/gpt-4o:free", (404, "free_variant_ended", ["openai/gpt-4o"])),
+        ("openai/gpt-4o:nitro:free", (404, "free_variant_ended", ["openai/gpt-4o"])),
+        ("openai/gpt-4o:batch", (404, "no_endpoints", ["openai/gpt-4o"])),
     ],
 )
 def test_a_slug_that_is_not_found_helps(slug, told) -> None:
@@ -78,3 +81,24 @@ def test_looking_for_close_slugs_in_a_large_catalogue_is_bounded() -> None:
     for slug in ("author1/model-77-instrukt", "model-1299-instruct", "a/" + "b" * 250):
         close_slugs(large, slug)
     assert time.process_time() - began < 1.0
+
+
+def test_two_suffixes_that_name_models_exclude_each_other() -> None:
+    with pytest.raises(CallerError) as error:
+        lookup(SHOP, "openai/gpt-4o:thinking:nitro:free")
+    assert error.value.status == 400
+    assert error.value.message == (
+        "model: openai/gpt-4o:thinking:nitro:free: :thinking and :free are different models; "
+        "name one of them"
+    )
+
+
+def test_batch_prices_that_exist_are_refused_as_the_wrong_way_to_ask() -> None:
+    shop = catalogue(offered("alpha"), offered("alpha/batch", service_tier="batch"))
+    with pytest.raises(CallerError) as error:
+        lookup(shop, "acme/one:batch")
+    told = error.value.availability
+    assert told is not None
+    assert (error.value.status, told["code"]) == (400, "wrong_endpoint")
+    assert told["fallback_models"] == ["acme/one"]
+    assert "batch jobs only" in error.value.message

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tollway.canon import Preferences
-from tollway.routing.slugs import join_slug, parse_slug, sort_of
+from tollway.routing.slugs import ROUTING_VARIANTS, join_slug, parse_slug, sort_of
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,8 @@ from tollway.routing.slugs import join_slug, parse_slug, sort_of
         ("a/b:nitro:free", ("a/b:free", ("nitro",))),
         ("a/b:floor:nitro", ("a/b", ("floor", "nitro"))),
         ("a/b:thinking", ("a/b:thinking", ())),
-        ("a/b:exacto", ("a/b:exacto", ())),
+        ("a/b:exacto", ("a/b", ("exacto",))),
+        ("a/b:online:free:floor", ("a/b:free", ("online", "floor"))),
         ("a/b:", ("a/b:", ())),
         ("", ("", ())),
     ],
@@ -26,7 +27,9 @@ def test_routing_variants_are_taken_off_and_the_rest_is_the_id(text, parsed) -> 
     assert parse_slug(text) == parsed
 
 
-@given(st.text("abc/-:", max_size=12), st.lists(st.sampled_from(["nitro", "floor"]), max_size=3))
+@given(
+    st.text("abc/-:", max_size=12), st.lists(st.sampled_from(sorted(ROUTING_VARIANTS)), max_size=3)
+)
 def test_joining_is_the_opposite_of_parsing(base, variants) -> None:
     assert parse_slug(join_slug(base, tuple(variants))) == (base, tuple(variants))
 
@@ -37,6 +40,8 @@ def test_joining_is_the_opposite_of_parsing(base, variants) -> None:
         (None, (), None),
         (None, ("nitro",), "throughput"),
         (None, ("nitro", "floor"), "price"),
+        (None, ("floor", "exacto", "online"), "exacto"),
+        (None, ("online",), None),
         ("latency", ("floor",), "latency"),
     ],
 )

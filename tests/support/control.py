@@ -206,6 +206,7 @@ async def house(home: Path, grant_nano: int = 5 * NANO_PER_USD) -> AsyncIterator
             clock=clock,
             random=Random(1),
         )
+        await gateway.policies.refresh()
         yield House(gateway, clock, pepper, first_key or "")
     finally:
         await ledger.close()

@@ -70,8 +70,25 @@ SELECT hash FROM key WHERE creator_user_id = :id ORDER BY created_ms, hash;
 -- name: workspace_exists
 SELECT 1 FROM workspace WHERE id = :id;
 
+-- name: workspaces_revision
+SELECT CAST(value AS INTEGER) FROM setting WHERE name = 'workspaces_revision';
+
 -- name: workspaces_all
-SELECT id, name, created_ms FROM workspace ORDER BY created_ms, id;
+SELECT id, name, created_ms, description, default_text_model, default_provider_sort, routing,
+       updated_ms
+FROM workspace ORDER BY created_ms, id;
+
+-- name: workspace_by_id
+SELECT id, name, created_ms, description, default_text_model, default_provider_sort, routing,
+       updated_ms
+FROM workspace WHERE id = :id;
+
+-- name: workspace_update
+UPDATE workspace SET name = :name, description = :description,
+                     default_text_model = :default_text_model,
+                     default_provider_sort = :default_provider_sort, routing = :routing,
+                     updated_ms = :updated_ms
+WHERE id = :id;
 
 -- name: workspace_insert
 INSERT INTO workspace (id, name, created_ms) VALUES (:id, :name, :created_ms)

@@ -25,6 +25,7 @@ from .entries import (
     Benchmark,
     Catalogue,
     Endpoint,
+    Family,
     Model,
     Provider,
     price_version,
@@ -35,6 +36,7 @@ from .files import (
     AuthRow,
     BenchmarksFile,
     EndpointRow,
+    FamiliesFile,
     ModelRow,
     ModelsFile,
     ProviderFile,
@@ -51,6 +53,7 @@ def compiled(
     providers: Iterable[Source],
     aliases: Source | None,
     benchmarks: Source | None = None,
+    families: Source | None = None,
 ) -> Catalogue:
     """The shipped facts as a catalogue. Raises CatalogueError."""
     draft = Draft()
@@ -68,6 +71,8 @@ def compiled(
         draft.add_aliases(aliases, read(aliases, AliasesFile))
     if benchmarks is not None:
         draft.add_benchmarks(benchmarks, read(benchmarks, BenchmarksFile))
+    if families is not None:
+        draft.add_families(families, read(families, FamiliesFile))
     return draft.catalogue()
 
 
@@ -96,6 +101,7 @@ class Draft:
         self.aliases = dict(base.aliases) if base else {}
         self.retired = dict(base.retired) if base else {}
         self.benchmarks = {b.name: b for b in base.benchmarks} if base else {}
+        self.families = dict(base.families) if base else {}
 
     def catalogue(self) -> Catalogue:
         return Catalogue(
@@ -106,6 +112,7 @@ class Draft:
             retired={r: s for r, s in self.retired.items() if r not in self.models},
             provider_names=provider_names_of(self.providers.values()),
             benchmarks=tuple(self.benchmarks.values()),
+            families=self.families,
         )
 
     def add_model(self, row: ModelRow) -> None:
@@ -178,6 +185,18 @@ class Draft:
             self.benchmarks[row.name] = Benchmark(
                 row.name, row.source, row.checked, scores, row.tasks
             )
+
+    def add_families(self, source: Source, file: FamiliesFile) -> None:
+        for n, row in enumerate(file.families):
+            if row.id in self.families:
+                raise source.error(("families", n, "id"), f"{row.id} is listed twice")
+            for field, pattern in (("models", row.models), ("except", row.excluded)):
+                try:
+                    re.compile(pattern or "")
+                except re.error as error:
+                    problem = f"expected a regular expression, got {pattern!r}: {error}"
+                    raise source.error(("families", n, field), problem) from None
+            self.families[row.id] = Family(row.name, row.models, row.excluded)
 
     def _add_endpoint(self, endpoint: Endpoint) -> None:
         if endpoint.model not in self.models:

@@ -193,6 +193,15 @@ class Benchmark(msgspec.Struct, frozen=True, omit_defaults=True):
     """Kinds of work it says something about; none = about all of them."""
 
 
+class Family(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Models that follow one another, known by a `~author/family-latest` slug. Both fields are
+    regular expressions over a slug's part behind the author."""
+
+    name: str
+    models: str
+    excluded: str | None = None
+
+
 class Catalogue(msgspec.Struct, frozen=True):
     """All facts, indexed. Immutable: a changed catalogue is a new value, swapped whole.
 
@@ -210,12 +219,17 @@ class Catalogue(msgspec.Struct, frozen=True):
     """Lower-cased id, alias or display name to provider id; see `provider_names_of`."""
     benchmarks: tuple[Benchmark, ...] = ()
 
+    families: dict[str, Family] = {}
+    """`~author/family-latest` to what belongs to it."""
+    latest: dict[str, str] = {}
+    """The same slugs to the model each means now; filled by `families.with_latest`."""
+
     def resolve(self, slug: str) -> str | None:
         """The catalogue's own slug for any accepted spelling, or None. Case is folded."""
         slug = slug.lower()
         if slug in self.models:
             return slug
-        return self.aliases.get(slug)
+        return self.aliases.get(slug) or self.latest.get(slug)
 
     def provider_slug(self, name: str) -> str:
         """A provider's id from id, alias or display name (`Moonshot AI`); unknown names pass

@@ -146,6 +146,21 @@ class BenchmarksFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     benchmarks: tuple[BenchmarkRow, ...] = ()
 
 
+class FamilyRow(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"excluded": "except"}
+):
+    """What `entries.Family` holds under its slug; `except` is no name in Python."""
+
+    id: Annotated[str, Meta(pattern=r"^~[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*-latest$")]
+    name: str
+    models: str
+    excluded: str | None = None
+
+
+class FamiliesFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    families: tuple[FamilyRow, ...] = ()
+
+
 class Source(msgspec.Struct, frozen=True):
     """One file: the name it is known by in errors, and its text."""
 
@@ -156,7 +171,7 @@ class Source(msgspec.Struct, frozen=True):
         return CatalogueError(self.name, line_of(self.text, path), spell(path), problem)
 
 
-Shape = TypeVar("Shape", ProviderFile, ModelsFile, AliasesFile, BenchmarksFile)
+Shape = TypeVar("Shape", ProviderFile, ModelsFile, AliasesFile, BenchmarksFile, FamiliesFile)
 
 
 def read(source: Source, shape: type[Shape]) -> Shape:
@@ -219,6 +234,7 @@ _ROWS: dict[str, type[msgspec.Struct]] = {
     "endpoints": EndpointRow,
     "models": ModelRow,
     "benchmarks": BenchmarkRow,
+    "families": FamilyRow,
     "auth": AuthRow,
     "data_policy": DataPolicy,
 }

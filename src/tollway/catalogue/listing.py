@@ -21,11 +21,12 @@ from .entries import Catalogue
 from .feed import feed
 from .filters import FILTERS, Health, boolean, in_order, output_modalities
 from .routers import router_rows
-from .rows import Row, keeps_nothing, row_of
-from .views import View, endpoint_view, endpoints_view, model_view, provider_view
+from .rows import Row, alias_rows, keeps_nothing, row_of
+from .views import View, alias_view, endpoint_view, endpoints_view, model_view, provider_view
 
 __all__ = [
     "Listing",
+    "alias_view",
     "count_models",
     "endpoint_view",
     "endpoints_view",
@@ -60,8 +61,9 @@ class Listing:
             for model in catalogue.models.values()
             if (row := row_of(catalogue, model, live, margin_ppm, base)) is not None
         )
-        self.rows = (*self.models, *router_rows(self.models, base))
-        """The models, and then the routers that pick from them."""
+        aliases = alias_rows(catalogue, self.models, base)
+        self.rows = (*self.models, *aliases, *router_rows(self.models, base))
+        """The models, the names that lead to the newest of a family, the routers that pick."""
 
 
 def listing(
@@ -146,7 +148,9 @@ def rss(
 ) -> bytes:
     """The same list as an RSS 2.0 feed. `site` is the public origin, without a slash at its end.
     Raises CallerError."""
-    rows = _selected(listing(catalogue, live, margin_ppm), query, now_s, {})
+    found = _selected(listing(catalogue, live, margin_ppm), query, now_s, {})
+    # Neither a second name of a model that a reader has seen, nor a router, is news.
+    rows = [row for row in found if row.alias is None and row.endpoints]
     start, stop = _page(query, len(rows))
     chat_links = boolean(query, "use_rss_chat_links") is True
     return feed(
@@ -163,6 +167,7 @@ def zdr_endpoints(
     return [
         endpoint_view(catalogue, endpoint, margin_ppm=margin_ppm)
         for row in listing(catalogue, live, margin_ppm).rows
+        if row.alias is None
         for endpoint in row.endpoints
         if keeps_nothing(catalogue, endpoint)
     ]

@@ -85,6 +85,7 @@ def _compile(sources: dict[str, bytes], data: Path) -> Catalogue:
         [source for name, source in texts.items() if name.startswith("providers/")],
         texts.get("aliases.toml"),
         texts.get(BENCHMARKS),
+        texts.get("families.toml"),
     )
 
 
@@ -109,8 +110,9 @@ def _bytes(file: Path) -> bytes:
 def _read_all(data: Path) -> dict[str, bytes]:
     """Name below the data folder to content, in a stable order."""
     names = ["aliases.toml"]
-    if (data / BENCHMARKS).exists():
-        names.append(BENCHMARKS)
+    for optional in (BENCHMARKS, "families.toml"):
+        if os.path.exists(data / optional):  # noqa: PTH110  at every start
+            names.append(optional)
     for folder in ("models", "providers"):
         with os.scandir(data / folder) as files:
             names += sorted(f"{folder}/{f.name}" for f in files if f.name.endswith(".toml"))

@@ -5,12 +5,15 @@ Pure. One row a model, made once a catalogue.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
 
 from .entries import Catalogue, Endpoint, Model
+from .regions import COUNTRIES
 from .views import (
+    alias_view,
     context_length,
     created_s,
     description,
@@ -37,6 +40,8 @@ class Row(NamedTuple):
     providers: frozenset[str]
     zdr: bool
     regions: frozenset[str]
+    alias: str | None = None
+    """The `~author/family-latest` slug under which this row shows its model a second time."""
 
 
 def row_of(
@@ -76,17 +81,24 @@ def row_of(
     )
 
 
+def alias_rows(catalogue: Catalogue, rows: Iterable[Row], base: str) -> list[Row]:
+    """A row for each `~author/family-latest` slug whose model is among `rows`."""
+    by_model = {row.model.id: row for row in rows} if catalogue.latest else {}
+    found = []
+    for slug, model_id in catalogue.latest.items():
+        row = by_model.get(model_id)
+        if row is not None:
+            view = alias_view(catalogue, slug, msgspec.json.decode(row.raw), base=base)
+            text = f"{slug} {view['name']} {row.search_text}".lower()
+            raw = msgspec.Raw(msgspec.json.encode(view))
+            found.append(row._replace(alias=slug, raw=raw, search_text=text))
+    return found
+
+
 def keeps_nothing(catalogue: Catalogue, endpoint: Endpoint) -> bool:
     """Its provider is known to keep no prompts and to train on none."""
     policy = catalogue.providers[endpoint.provider].data_policy
     return not policy.retains and not policy.trains
-
-
-_EU = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK"
-_COUNTRIES = {
-    "us": frozenset({"US"}),
-    "eu": frozenset(_EU.split()),
-}
 
 
 def _in(catalogue: Catalogue, endpoint: Endpoint, region: str) -> bool:
@@ -94,4 +106,4 @@ def _in(catalogue: Catalogue, endpoint: Endpoint, region: str) -> bool:
     provider = catalogue.providers[endpoint.provider]
     if endpoint.region == region or region in provider.regions:
         return True
-    return bool(provider.datacenters) and set(provider.datacenters) <= _COUNTRIES[region]
+    return bool(provider.datacenters) and set(provider.datacenters) <= COUNTRIES[region]

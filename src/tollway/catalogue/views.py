@@ -62,6 +62,18 @@ def model_view(
     return view
 
 
+def alias_view(catalogue: Catalogue, slug: str, view: View, *, base: str = "/api/v1") -> View:
+    """The view of the model that `~author/family-latest` means now, under the alias's own id and
+    name; `alias_target` says which it is."""
+    return {
+        **view,
+        "id": slug,
+        "name": catalogue.families[slug].name,
+        "alias_target": {"name": view["name"], "slug": view["id"]},
+        "links": {"details": f"{base}/models/{slug}/endpoints"},
+    }
+
+
 def endpoint_view(
     catalogue: Catalogue,
     endpoint: Endpoint,

@@ -57,6 +57,8 @@ class Bill(msgspec.Struct, frozen=True):
     prompt_nano: int
     completion_nano: int
     is_byok: bool = False
+    service_tier: str | None = None
+    """The tier that really served, `default` for the ordinary one; None = nobody said."""
     extra: dict[str, Any] = {}
     """Further top-level fields of the last chunk or body (router metadata)."""
 

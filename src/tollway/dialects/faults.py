@@ -128,7 +128,30 @@ def _rule(
     )
 
 
+_GEO = (
+    r"country, region,? or territory (?:is )?not supported|user location is not supported"
+    r"|(?:your|this) (?:country|region|location|territory) is not (?:supported|available)"
+    r"|not (?:available|supported|offered) in your (?:country|region|location|territory)"
+    r"|from unsupported countries"
+)
+"""A refusal of the place we call from. OpenAI: `unsupported_country_region_territory`, "Country,
+region, or territory not supported". Gemini: "User location is not supported for the API use".
+Anthropic: "Access to Anthropic models is not allowed from unsupported countries, regions, or
+territories"."""
+
+_GEO_REFUSED = "The provider does not serve the country or region that this server calls from."
+
 _RULES: tuple[_Rule, ...] = (
+    # The place we call from, before our account: no credential would mend it.
+    _rule(
+        "unsupported_country_region_territory unsupported_country unsupported_region "
+        "region_not_supported country_not_supported",
+        _GEO,
+        403,
+        "permission_denied",
+        "cool",
+        {200, 400, 403, 451},
+    ),
     # Money and quota on our side of the provider: rest the credential.
     _rule(
         "insufficient_quota exceeded_current_quota_error billing_error billing_not_active "
@@ -320,7 +343,10 @@ def _classify(status: int, report: _Report, wait_s: float | None) -> Fault:
     code = report.code or report.kind or None
     said = " ".join(report.message.split())[:MESSAGE_CHARS_MAX]
     raw: str | None = report.raw[:RAW_CHARS_MAX] or None
-    if retry == "cool" and error_type == "provider_unavailable":
+    geo = caller_status == 403 and error_type == "permission_denied"
+    if geo:
+        message = _GEO_REFUSED
+    elif retry == "cool" and error_type == "provider_unavailable":
         message, raw = _OURS_TO_MEND, None
     elif error_type in _WORDS or not said:
         message = _WORDS.get(error_type, "The provider refused the request.")
@@ -334,6 +360,7 @@ def _classify(status: int, report: _Report, wait_s: float | None) -> Fault:
         retry_after_s=wait_s,
         provider_code=code[:100] if code else str(status),
         raw=raw,
+        geo=geo,
     )
 
 

@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from ..canon import FinishReason
-from . import Head, Meter
+from . import Bill, Head, Meter
+from .tiers import normal
 
 NOTHING = Raw(b"")
 
@@ -191,7 +192,17 @@ chunk or body. All others speak of the provider's inside."""
 
 
 def kept(fields: Mapping[str, Raw]) -> dict[str, Raw]:
-    return {name: fields[name] for name in KEPT if bytes(fields.get(name, b""))[:1] == b'"'}
+    found = {name: fields[name] for name in KEPT if bytes(fields.get(name, b""))[:1] == b'"'}
+    if (tier := found.get("service_tier")) is not None and bytes(tier) != _DEFAULT:
+        found["service_tier"] = Raw(msgspec.json.encode(normal(msgspec.json.decode(tier))))
+    return found
+
+
+_DEFAULT = b'"default"'
+
+
+def tier_field(bill: Bill) -> dict[str, str]:
+    return {} if bill.service_tier is None else {"service_tier": bill.service_tier}
 
 
 # ---- the lenient second look ---------------------------------------------------------------------

@@ -26,6 +26,7 @@ from .openai_chat_answer import (
     listed_decoder,
     note,
     reasoning_detail,
+    tier_field,
 )
 from .openai_chat_reading import Reading
 from .openai_usage import render_usage
@@ -91,6 +92,7 @@ class BodyRelay(Reading):
             "provider": head.provider,
             "system_fingerprint": None,
             **self._fields,
+            **tier_field(bill),
             "usage": render_usage(bill),
             **bill.extra,
         }

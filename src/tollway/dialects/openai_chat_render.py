@@ -20,6 +20,7 @@ from . import Outbound, conversation
 from .openai_chat_messages import messages, tools
 from .openai_chat_request import ChatRequest
 from .openai_chat_written import written
+from .options import extra_options
 from .quirks import Draft, apply
 from .reasoning import NOTHING, wanted
 
@@ -53,7 +54,7 @@ def render_request(request: Request, attempt: Attempt, output_tokens_max: int) -
         draft.thinking(draft)
     options = request.preferences.options
     if options:
-        fields.update(_options(options, attempt))
+        fields.update(extra_options(options, attempt, _OPTIONS_REFUSED))
     if attempt.endpoint.service_tier:
         fields["service_tier"] = attempt.endpoint.service_tier
     if request.stream:
@@ -157,13 +158,3 @@ def _limit_field(given: Mapping[str, Raw]) -> str:
     if "max_completion_tokens" in given and "max_tokens" not in given:
         return "max_completion_tokens"
     return "max_tokens"
-
-
-def _options(options: Mapping[str, dict[str, object]], attempt: Attempt) -> dict[str, object]:
-    """The caller's extra fields for this provider or endpoint, less what would break the hold."""
-    merged: dict[str, object] = {}
-    for slug in (attempt.provider.id, attempt.endpoint.tag):
-        for name, value in options.get(slug.lower(), {}).items():
-            if name not in _OPTIONS_REFUSED:
-                merged[name] = value
-    return merged

@@ -24,6 +24,7 @@ from .openai_chat_answer import (
     finish_choice,
     opening,
     reasoning_detail,
+    tier_field,
 )
 from .openai_usage import render_usage
 from .reasoning import joined_details
@@ -65,7 +66,8 @@ class StreamRenderer:
         for _, said in sorted(self._finishes.items()):
             choice = finish_choice(said.choice, said.reason, said.native)
             out += (self._before, msgspec.json.encode([choice]), b"}\n\n")
-        last = msgspec.json.encode({"usage": render_usage(bill), **bill.extra})
+        ending = {**tier_field(bill), "usage": render_usage(bill), **bill.extra}
+        last = msgspec.json.encode(ending)
         out += (self._before, b"[],", last[1:], b"\n\n")
         return escape_separators(b"".join(out)) + DONE
 
@@ -128,6 +130,7 @@ class BodyRenderer:
             "provider": head.provider,
             "system_fingerprint": None,
             "choices": [self._choices[index].written(index) for index in sorted(self._choices)],
+            **tier_field(bill),
             "usage": render_usage(bill),
             **bill.extra,
         }

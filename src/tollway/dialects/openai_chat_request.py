@@ -92,11 +92,10 @@ _NO_TEXT = frozenset({"model", "models"})
 
 
 def models_of(request: schema.Common) -> tuple[str, ...]:
-    """`model`, then `models`, each once. Raises CallerError when neither is there."""
+    """`model`, then `models`, each once; empty when neither is there, which leaves the choice to
+    the workspace (`routing.policy`)."""
     if not request.models:
-        if request.model is None:
-            raise errors.bad_field("model", "is required, unless models is given")
-        return (request.model,)
+        return () if request.model is None else (request.model,)
     first = () if request.model is None else (request.model,)
     return tuple(dict.fromkeys((*first, *request.models)))
 

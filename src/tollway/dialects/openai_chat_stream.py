@@ -32,6 +32,7 @@ from .openai_chat_answer import (
     opening,
     reasoning_detail,
     size,
+    tier_field,
 )
 from .openai_chat_reading import Reading
 from .openai_usage import render_usage
@@ -124,6 +125,7 @@ class StreamRelay(Reading):
             reason, native = self.finishes[index]
             self._write(out, [finish_choice(index, reason, native)])
         last = {**self._top([]), **self.at_end, "usage": render_usage(bill), **bill.extra}
+        last |= tier_field(bill)
         out.append(event(msgspec.json.encode(last)))
         return escape_separators(b"".join(out)) + DONE
 

@@ -13,10 +13,14 @@ from ..routing.entries import Attempt
 def extra_options(
     options: Mapping[str, dict[str, object]] | None, attempt: Attempt, refused: Collection[str]
 ) -> dict[str, object]:
-    """What is said for this provider, then for this endpoint, less what would break the hold."""
+    """What is said for this provider, by display name or slug, then for this endpoint, less what
+    would break the hold. What is said for others goes to nobody."""
     merged: dict[str, object] = {}
-    for slug in (attempt.provider.id, attempt.endpoint.tag) if options else ():
-        for name, value in (options or {}).get(slug.lower(), {}).items():
+    if not options:
+        return merged
+    provider = attempt.provider
+    for slug in (provider.name, provider.id, attempt.endpoint.tag):
+        for name, value in options.get(slug.lower(), {}).items():
             if name not in refused:
                 merged[name] = value
     return merged

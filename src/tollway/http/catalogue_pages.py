@@ -21,6 +21,7 @@ from ..catalogue.routers import Router, picks, router_endpoints_view, router_of,
 from ..catalogue.rows import Row
 from ..gateway import Gateway
 from ..routing.lookup import lookup
+from ..routing.slugs import parse_slug
 from .replies import JSON, json_reply
 from .shapes import Count, ModelsCountResponse
 
@@ -86,7 +87,7 @@ async def get_model(gateway: Gateway, request: Request, caller: KeyRecord | None
 
 async def retrieve_model(gateway: Gateway, request: Request, caller: KeyRecord | None) -> Response:
     view = _model_view(gateway, request)
-    owner = view["id"].partition("/")[0]
+    owner = view["id"].partition("/")[0].removeprefix("~")
     return json_reply({**view, "object": "model", "owned_by": owner})
 
 
@@ -152,12 +153,16 @@ HANDLERS = {
 
 
 def _model_view(gateway: Gateway, request: Request) -> dict[str, Any]:
-    slug = _slug(request)
+    catalogue, slug, base = gateway.catalogue, _slug(request), _base(request)
     if (router := router_of(slug)) is not None:
-        return router_view(router, _picks(gateway, request, router), _base(request))
-    model = _model(gateway.catalogue, slug)
+        return router_view(router, _picks(gateway, request, router), base)
+    model = _model(catalogue, slug)
     margin = gateway.policy.margin_ppm
-    return listing.model_view(gateway.catalogue, model, margin_ppm=margin, base=_base(request))
+    view = listing.model_view(catalogue, model, margin_ppm=margin, base=base)
+    alias = parse_slug(slug)[0]
+    return (
+        listing.alias_view(catalogue, alias, view, base=base) if alias in catalogue.latest else view
+    )
 
 
 def _picks(gateway: Gateway, request: Request, router: Router) -> Sequence[Row]:

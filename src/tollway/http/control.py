@@ -23,7 +23,14 @@ from .. import errors
 from ..accounts.keys import KeyRecord
 from ..gateway import Gateway
 from ..settings import is_loopback
-from . import account_pages, book_pages, catalogue_pages, preset_pages, service_pages
+from . import (
+    account_pages,
+    book_pages,
+    catalogue_pages,
+    preset_pages,
+    service_pages,
+    workspace_pages,
+)
 from .replies import App, Edge, Receive, Scope, Send
 from .routes import ROUTES, Auth, Route
 
@@ -37,6 +44,7 @@ HANDLERS: dict[str, Handler] = {
     **book_pages.HANDLERS,
     **preset_pages.HANDLERS,
     **service_pages.HANDLERS,
+    **workspace_pages.HANDLERS,
 }
 
 

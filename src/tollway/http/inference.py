@@ -312,7 +312,11 @@ class Inference:
         )
         if key.management:
             raise errors.inference_refused()
-        return Caller(key.workspace_id, key.hash, self.gateway.policy, key.counts)
+        policies = self.gateway.policies
+        policy = policies.get(key.workspace_id)
+        if policy is None:
+            policy = await policies.find(key.workspace_id)
+        return Caller(key.workspace_id, key.hash, policy, key.counts)
 
     def _count_refusal(self, call: Call | None, error: errors.TollwayError) -> None:
         """A request that was answered before it held anything. What it asked for is known from

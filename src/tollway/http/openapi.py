@@ -213,6 +213,7 @@ def _path_parameters(route: Route) -> list[dict[str, Any]]:
         "slug": "The rest of the slug; may hold `:` and `/`.",
         "hash": "The key's public id.",
         "version": "Number of the version; 1 is the first.",
+        "id": "The workspace's id.",
     }
     if "{author}" not in route.path:
         about["slug"] = "The preset's slug."

@@ -524,6 +524,40 @@ ROUTES: tuple[Route, ...] = (
         answer="GetPresetResponse",
         errors=(401, 403, 404, 503),
     ),
+    # ---- workspaces ------------------------------------------------------------------------------
+    Route(
+        method="GET",
+        path="/workspaces",
+        auth=Auth.MANAGEMENT,
+        operation="list_workspaces",
+        about="The workspaces of this server, oldest first, with what each imposes.",
+        params=(
+            Param("offset", "Workspaces to skip. Default 0.", "integer"),
+            Param("limit", "Workspaces to return, 1 to 100. Default 50.", "integer"),
+        ),
+        answer="WorkspacesResponse",
+        errors=(400, 401, 403, 503),
+    ),
+    Route(
+        method="GET",
+        path="/workspaces/{id}",
+        auth=Auth.MANAGEMENT,
+        operation="get_workspace",
+        about="One workspace.",
+        answer="WorkspaceResponse",
+        errors=(401, 403, 404, 503),
+    ),
+    Route(
+        method="PATCH",
+        path="/workspaces/{id}",
+        auth=Auth.MANAGEMENT,
+        operation="update_workspace",
+        about="Change a workspace's name, defaults and routing rules. Absent fields stay; lists are "
+        "replaced whole; a name in `routing` that nothing bears is refused.",
+        body="UpdateWorkspaceRequest",
+        answer="WorkspaceResponse",
+        errors=(400, 401, 403, 404, 413, 503),
+    ),
     # ---- the server itself -----------------------------------------------------------------------
     Route(
         method="GET",

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from ..ledger.entries import Reset
+from .workspace_shapes import UpdateWorkspaceRequest, WorkspaceResponse, WorkspacesResponse
 
 Amount = float | int | str
 """USD as a JSON number, or as a decimal string where a client wants it exact."""
@@ -338,7 +339,7 @@ class ErrorResponse(msgspec.Struct):
     error: ErrorDetail
 
 
-REQUESTS: tuple[type, ...] = (CreateKeyRequest, UpdateKeyRequest)
+REQUESTS: tuple[type, ...] = (CreateKeyRequest, UpdateKeyRequest, UpdateWorkspaceRequest)
 ANSWERS: tuple[type, ...] = (
     KeyResponse,
     KeysResponse,
@@ -356,5 +357,7 @@ ANSWERS: tuple[type, ...] = (
     ModelsCountResponse,
     Health,
     Welcome,
+    WorkspaceResponse,
+    WorkspacesResponse,
     ErrorResponse,
 )

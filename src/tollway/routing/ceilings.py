@@ -5,6 +5,7 @@ Pure arithmetic in pico-USD on facts that `offers` worked out. Rounding and marg
 
 from __future__ import annotations
 
+from ..dialects.searching import SEARCHES_MAX
 from .entries import CEILING_AUDIO, CEILING_CACHE_1H, CEILING_IMAGE, Attempt, Offer, Policy
 from .filters import TIERS, Ask
 
@@ -12,9 +13,9 @@ OUTPUT_TOKENS_LEAST = 16
 """When the caller named no limit, an answer may be cut down to this by a small balance. Some
 providers accept no smaller limit."""
 
-WEB_SEARCHES_HELD = 10
-"""Searches a model may make by itself when the caller sent `web_search_options`, or when it always
-searches; providers publish no bound."""
+WEB_SEARCHES_HELD = SEARCHES_MAX
+"""Searches a model may make by itself when it is told that it may, or when it always searches;
+providers publish no bound."""
 
 WEB_SEARCHES_MOST = 50
 """…and as many are believed when the caller asked for searching: what is above the hold is taken
@@ -32,9 +33,9 @@ def attempt(ask: Ask, offer: Offer, policy: Policy) -> Attempt:
     if request.images or "image" in request.modalities:
         kinds += CEILING_IMAGE
         fixed_pico += request.images * offer.image_pico
-    searches_most = 0
-    if _SEARCH in request.params or offer.searches_unasked:
-        searches_most = WEB_SEARCHES_MOST if _SEARCH in request.params else WEB_SEARCHES_HELD
+    searches_most, asked = 0, offer.online or _SEARCH in request.params
+    if asked or offer.searches_unasked:
+        searches_most = WEB_SEARCHES_MOST if asked else WEB_SEARCHES_HELD
         fixed_pico += WEB_SEARCHES_HELD * offer.search_pico
     fixed_pico += ask.prompt_tokens_max * offer.prompt_pico[kinds]
     if request.kind != "chat":  # a vector or a ranking has no tokens of output
@@ -62,6 +63,8 @@ def _attempt(
         offer.output_pico * ask.request.choices,
         _dropped(ask, offer),
         searches_most,
+        offer.online,
+        offer.ordinary,
     )
 
 

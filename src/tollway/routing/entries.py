@@ -7,7 +7,9 @@ from typing import Any, Literal
 import msgspec
 
 from ..catalogue.entries import Endpoint, Model, Provider
-from ..money import PICO_PER_NANO, charge_nano
+from ..catalogue.regions import Region
+from ..money import PICO_PER_NANO, Price, charge_nano
+from .slugs import Sort
 
 DropReason = Literal[
     "model_not_found",
@@ -17,10 +19,15 @@ DropReason = Literal[
     "model_type",
     "modality",
     "choices",
+    "online",
     "retired",
+    "batch",
     "service_tier",
+    "allowed_models",
+    "ignored_models",
     "allowed_providers",
     "ignored_providers",
+    "data_region",
     "fallbacks_off",
     "data_policy:training",
     "data_policy:zdr",
@@ -71,6 +78,14 @@ class Offer(msgspec.Struct, frozen=True):
     """Per unit of a rerank; `search_pico` is per web search."""
     searches_unasked: bool = False
     """It searches the web whether or not it is asked to."""
+    region: Region = "global"
+    """Where it is known to handle what it is sent."""
+    searches: bool = False
+    """It can search the web by itself, and be told to."""
+    online: bool = False
+    """It is asked to (`:online`)."""
+    ordinary: Price | None = None
+    """See `Attempt.ordinary`."""
 
 
 CEILING_CACHE_1H, CEILING_AUDIO, CEILING_IMAGE = 1, 2, 4
@@ -78,7 +93,8 @@ CEILING_CACHE_1H, CEILING_AUDIO, CEILING_IMAGE = 1, 2, 4
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """What the operator or workspace imposes on every request of a caller."""
+    """What the operator or workspace imposes on every request of a caller. Of providers and models
+    an empty list of the allowed allows all."""
 
     margin_ppm: int = 0
     output_tokens_default: int = 32_768
@@ -88,6 +104,17 @@ class Policy(msgspec.Struct, frozen=True):
     ignore: tuple[str, ...] = ()
     zdr: bool = False
     data_collection: Literal["allow", "deny"] = "allow"
+    allowed_models: tuple[str, ...] = ()
+    """Slugs, or `author/*`."""
+    ignored_models: tuple[str, ...] = ()
+    data_regions: frozenset[Region] = frozenset()
+    """Where data may be handled; empty, or with `global` among them, anywhere."""
+    sort: Sort | None = None
+    """In force where a request does not say how to sort."""
+    prevent_overrides: bool = False
+    """`sort` is in force whatever a request says."""
+    default_model: str | None = None
+    """Used by a request that names no model."""
 
 
 class Drop(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -118,6 +145,10 @@ class Attempt(msgspec.Struct, frozen=True):
     """Sent parameters this endpoint does not support: removed from what goes upstream."""
     searches_most: int = 0
     """Web searches that a report of its usage is believed to hold."""
+    online: bool = False
+    """The endpoint is told to search the web."""
+    ordinary: Price | None = None
+    """Of a priority endpoint: what the same door costs at its ordinary tier, if it falls back."""
 
     def ceiling_nano(self, output_tokens: int, margin_ppm: int) -> int:
         return charge_nano(self.fixed_pico + output_tokens * self.output_pico, margin_ppm)
@@ -168,8 +199,10 @@ class Plan(msgspec.Struct, frozen=True):
     wanted_nano: int
     least_nano: int
     strategy: str = "direct"
-    """`direct`, `fallback` when several models were asked for, or the kind of the router that was
-    asked for alone: `auto`, `free`."""
+    """`direct`; `latest` for a `~author/family-latest` slug; `fallback` when several models were asked
+    for; or the kind of the router that was asked for alone: `auto`, `free`."""
+    imposed: frozenset[str] = frozenset()
+    """Of a plan without attempts: the reasons that the policy alone set in motion."""
     sort: str | None = None
     """What ordered the first model's endpoints; None = a draw weighted by price."""
     stuck: Stuck | None = None

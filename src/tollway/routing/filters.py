@@ -14,7 +14,8 @@ from ..canon import MaxPrice, Request
 from ..dialects import ONE_ANSWER
 from ..money import PPM, Rates, utc
 from .entries import DropReason, Offer, Policy
-from .slugs import ADMITS
+from .policy import listed, order_stands
+from .slugs import ADMITS, ONLINE
 
 Resolve = Callable[[str], str]
 """Provider id from id, alias or display name; unknown names unchanged."""
@@ -27,6 +28,9 @@ TIERS: dict[str, tuple[str, ...]] = {
 }
 """`service_tier` of a request to the tiers it lets in, best first. Other values (auto, default,
 standard, scale) let none in."""
+
+
+_NO_POLICY = Policy()
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -49,10 +53,12 @@ class Ask(msgspec.Struct, frozen=True):
     max_price: MaxPrice | None
     tier: str | None
     """The `service_tier` asked for, when it is one of TIERS or explicitly none (`default`)."""
+    policy: Policy = _NO_POLICY
 
 
 def ask_of(request: Request, policy: Policy, now_s: float, resolve: Resolve) -> Ask:
     wishes = request.preferences
+    order = wishes.order if wishes.order and order_stands(policy) else ()
     return Ask(
         request,
         now_s,
@@ -60,7 +66,7 @@ def ask_of(request: Request, policy: Policy, now_s: float, resolve: Resolve) -> 
         request.prompt_tokens_likely,
         request.prompt_tokens_max,
         _window_tokens(request),
-        tuple(resolved(name, resolve) for name in wishes.order) if wishes.order else (),
+        tuple(resolved(name, resolve) for name in order) if order else (),
         _names(wishes.only, resolve),
         _names(policy.only, resolve),
         _names(wishes.ignore, resolve) | _names(policy.ignore, resolve),
@@ -69,21 +75,28 @@ def ask_of(request: Request, policy: Policy, now_s: float, resolve: Resolve) -> 
         wishes.data_collection == "deny" or policy.data_collection == "deny",
         wishes.max_price,
         _tier(request),
+        policy,
     )
 
 
 def active(ask: Ask, variants: tuple[str, ...]) -> tuple[Callable[[Offer], DropReason | None], ...]:
     """The filters this request sets in motion, in their fixed order, cheap ones first. What cannot
     drop anything is left out, so that a plain request pays for two."""
-    wishes = ask.request.preferences
+    wishes, policy = ask.request.preferences, ask.policy
     asked: list[Callable[[Offer], DropReason | None]] = [
         _retired(ask),
         _service_tier(ask, variants),
     ]
+    if policy.allowed_models or policy.ignored_models:
+        asked.append(_model(policy))
+    if ONLINE in variants:
+        asked.append(_online)
     if ask.only or ask.only_policy:
         asked.append(_allowed(ask))
     if ask.ignore:
         asked.append(_ignored(ask))
+    if policy.data_regions and "global" not in policy.data_regions:
+        asked.append(_data_region(policy))
     if ask.zdr:
         asked.append(_retaining)
     if ask.deny_collection:
@@ -152,6 +165,21 @@ def _service_tier(ask: Ask, variants: tuple[str, ...]) -> Callable[[Offer], Drop
     return service_tier
 
 
+def _model(policy: Policy) -> Callable[[Offer], DropReason | None]:
+    allowed, ignored = frozenset(policy.allowed_models), frozenset(policy.ignored_models)
+
+    def model(offer: Offer) -> DropReason | None:
+        if allowed and not listed(offer.model.id, allowed):
+            return "allowed_models"
+        return "ignored_models" if ignored and listed(offer.model.id, ignored) else None
+
+    return model
+
+
+def _online(offer: Offer) -> DropReason | None:
+    return None if offer.searches else "online"
+
+
 def _allowed(ask: Ask) -> Callable[[Offer], DropReason | None]:
     """The caller's list and the policy's both bind: what is served lies in their intersection."""
     lists = [names for names in (ask.only, ask.only_policy) if names]
@@ -167,6 +195,11 @@ def _allowed(ask: Ask) -> Callable[[Offer], DropReason | None]:
 
 def _ignored(ask: Ask) -> Callable[[Offer], DropReason | None]:
     return lambda offer: "ignored_providers" if named(offer, ask.ignore) else None
+
+
+def _data_region(policy: Policy) -> Callable[[Offer], DropReason | None]:
+    """An endpoint that is not known to stay in one region counts as being anywhere."""
+    return lambda offer: None if offer.region in policy.data_regions else "data_region"
 
 
 def _retaining(offer: Offer) -> DropReason | None:
@@ -260,12 +293,16 @@ def _tier(request: Request) -> str | None:
     """A value that is no string was refused by the caller's dialect; here it is no tier."""
     raw = request.fields.get("service_tier")
     if raw is None:
-        return None
+        return "fast" if request.fields.get("speed") == _FAST else None
     try:
         asked = msgspec.json.decode(raw, type=str)
     except msgspec.DecodeError:
         return None
     return asked if asked in TIERS or asked == "default" else None
+
+
+_FAST = msgspec.Raw(b'"fast"')
+"""Anthropic's spelling of the wish: `speed: "fast"`."""
 
 
 def tier_only(ask: Ask) -> str | None:

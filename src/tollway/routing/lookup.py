@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from .. import errors
 from ..catalogue.entries import Catalogue
-from .slugs import parse_slug
+from .slugs import CATALOGUE_VARIANTS, parse_slug
 
 CLOSE_MAX = 3
 """Suggestions for a slug that does not exist."""
@@ -20,7 +20,8 @@ def lookup(catalogue: Catalogue, slug: str) -> tuple[str, tuple[str, ...]]:
     hold an id with any suffix.
 
     Raises CallerError: model_not_found (with close matches), model_deprecated (with successors),
-    or free_variant_ended when only the paid model is left.
+    free_variant_ended when only the paid model is left, wrong_endpoint for batch prices, or a plain
+    400 for two suffixes that exclude each other.
     """
     whole = catalogue.resolve(slug)
     if whole is not None:
@@ -32,11 +33,16 @@ def lookup(catalogue: Catalogue, slug: str) -> tuple[str, tuple[str, ...]]:
     for spelling in (slug.lower(), base):
         if spelling in catalogue.retired:
             raise errors.model_deprecated(slug, catalogue.retired[spelling])
-    paid = catalogue.resolve(base.removesuffix(":free")) if base.endswith(":free") else None
-    if paid is not None:
-        raise errors.no_endpoints(
-            [slug], "free_variant_ended", (), f"its free variant is not offered here; {paid} is"
-        )
+    plain, *suffixes = base.split(":")
+    several = [suffix for suffix in suffixes if suffix in CATALOGUE_VARIANTS]
+    if len(several) > 1:
+        raise errors.two_catalogue_variants(slug, several)
+    ordinary = catalogue.resolve(plain)
+    if ordinary is not None and suffixes == ["free"]:
+        raise errors.free_variant_ended(slug, ordinary)
+    if ordinary is not None and suffixes == ["batch"]:
+        sold = any(e.service_tier == "batch" for e in catalogue.endpoints.get(ordinary, ()))
+        raise errors.batch_only(slug, ordinary, sold=sold)
     raise errors.model_not_found(slug, close_slugs(catalogue, base))
 
 
@@ -45,10 +51,11 @@ def close_slugs(catalogue: Catalogue, slug: str) -> list[str]:
     if not slug or len(slug) > SLUG_CHARS_MAX:
         return []
     name = slug.rpartition("/")[2].partition(":")[0]
-    same_name = [known for known in catalogue.models if known.rpartition("/")[2] == name]
+    slugs = (*catalogue.models, *catalogue.latest)
+    same_name = [known for known in slugs if known.rpartition("/")[2] == name]
     if "/" in slug:
-        similar = get_close_matches(slug, catalogue.models, CLOSE_MAX, 0.75)
+        similar = get_close_matches(slug, slugs, CLOSE_MAX, 0.75)
     else:
-        by_name = {known.rpartition("/")[2]: known for known in catalogue.models}
+        by_name = {known.rpartition("/")[2]: known for known in slugs}
         similar = [by_name[m] for m in get_close_matches(name, by_name, CLOSE_MAX, 0.75)]
     return list(dict.fromkeys([*same_name, *similar]))[:CLOSE_MAX]

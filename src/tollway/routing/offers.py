@@ -12,9 +12,11 @@ from datetime import UTC, date, datetime, timedelta
 import msgspec
 
 from ..catalogue.entries import Catalogue, Endpoint, Model, Provider
+from ..catalogue.regions import data_region
 from ..dialects import OUTBOUND, carried, for_kind
+from ..dialects.searching import searches
 from ..errors import CallerError
-from ..money import Rates
+from ..money import Price, Rates
 from .entries import CEILING_AUDIO, CEILING_CACHE_1H, CEILING_IMAGE, DropReason, Offer
 from .lookup import lookup
 from .params import unsupported
@@ -84,14 +86,41 @@ class Index:
         return found
 
     def _made(self, model: Model) -> tuple[Offer, ...]:
-        providers = self.catalogue.providers
+        providers, endpoints = self.catalogue.providers, self.catalogue.endpoints.get(model.id, ())
         return tuple(
-            offer(model, endpoint, providers[endpoint.provider], self.live(endpoint.provider))
-            for endpoint in self.catalogue.endpoints.get(model.id, ())
+            offer(
+                model,
+                endpoint,
+                providers[endpoint.provider],
+                self.live(endpoint.provider),
+                _ordinary(endpoint, endpoints),
+            )
+            for endpoint in endpoints
         )
 
 
-def offer(model: Model, endpoint: Endpoint, provider: Provider, live: bool) -> Offer:
+def _ordinary(endpoint: Endpoint, siblings: Sequence[Endpoint]) -> Price | None:
+    """The price of the same door at its ordinary tier, of an endpoint that may fall back to it."""
+    if endpoint.service_tier not in ("priority", "ultrafast"):
+        return None
+    for other in siblings:
+        same = (other.provider, other.id, other.region) == (
+            endpoint.provider,
+            endpoint.id,
+            endpoint.region,
+        )
+        if same and other.service_tier is None:
+            return other.price
+    return None
+
+
+def offer(
+    model: Model,
+    endpoint: Endpoint,
+    provider: Provider,
+    live: bool,
+    ordinary: Price | None = None,
+) -> Offer:
     """The standing facts of one endpoint, which speaks the dialect of the model's kind."""
     kind = KINDS.get(model.type, model.type)
     endpoint = _of_kind(endpoint, kind)
@@ -120,6 +149,9 @@ def offer(model: Model, endpoint: Endpoint, provider: Provider, live: bool) -> O
         search_pico=dearest.web_search or 0,
         search_unit_pico=dearest.search_unit or 0,
         searches_unasked=SEARCHES_UNASKED in provider.quirks and bool(dearest.web_search),
+        region=data_region(endpoint, provider),
+        searches=searches(model, endpoint),
+        ordinary=ordinary,
     )
 
 
@@ -147,6 +179,8 @@ def _standing(
         return "dialect"
     if not live:
         return "not_live"
+    if endpoint.service_tier == "batch":
+        return "batch"
     if endpoint.price.base.prompt is None or endpoint.price.base.completion is None:
         return "unknown_price"
     return None

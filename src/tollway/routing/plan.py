@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
+import msgspec
+
 from ..canon import Fault, Request
 from ..money import charge_nano
 from .budget import backoff_s
@@ -20,9 +22,10 @@ from .filters import Ask, Resolve, active, ask_of, explicit, named, tier_only
 from .health import Health
 from .hedge import hedge
 from .params import SOFT
+from .policy import imposed, sort_in_force
 from .ranking import ranked
 from .refusal import refusal
-from .slugs import parse_slug, sort_of
+from .slugs import ONLINE, Sort, parse_slug, sort_of
 
 __all__ = ["after", "following", "plan", "refusal"]
 
@@ -46,13 +49,15 @@ def plan(
     ask = ask_of(request, policy, now_s, resolve_provider)
     wishes = request.preferences
     drops: list[Drop] = []
-    groups: list[tuple[str | None, list[Offer]]] = []
+    groups: list[tuple[Sort | None, list[Offer]]] = []
     for slug, candidates in offers.items():
         if not candidates:
             drops.append(Drop("model_not_found", slug))
             continue
         variants = parse_slug(slug)[1] if ":" in slug else ()
         kept = _sifted(ask, candidates, variants, drops)
+        if ONLINE in variants:
+            kept = [msgspec.structs.replace(offer, online=True) for offer in kept]
         if kept:
             groups.append((_sort(ask, variants), kept))
     if wishes.partition == "none" and len(groups) > 1:
@@ -73,15 +78,23 @@ def plan(
         drops=tuple(drops),
         wanted_nano=_ceiling(attempts, policy, least=False) + reserve_nano,
         least_nano=_ceiling(attempts, policy, least=True) + reserve_nano,
-        strategy="fallback" if len(offers) > 1 else "direct",
+        strategy=_strategy(request.models, len(offers)),
         sort=groups[0][0] if groups else None,
         stuck=stuck,
         hedge=hedged,
         pipeline=pipeline,
+        imposed=_NOTHING if attempts else imposed(request, policy),
     )
 
 
 _NOTHING_DONE: tuple[dict[str, Any], ...] = ()
+_NOTHING: frozenset[str] = frozenset()
+
+
+def _strategy(requested: Sequence[str], models: int) -> str:
+    if models > 1:
+        return "fallback"
+    return "latest" if requested[0].startswith("~") else "direct"
 
 
 def after(plan: Plan, index: int, fault: Fault) -> int | None:
@@ -210,13 +223,15 @@ def _ceiling(attempts: list[Attempt], policy: Policy, *, least: bool) -> int:
     return charge_nano(dearest_pico, policy.margin_ppm)
 
 
-def _sort(ask: Ask, variants: tuple[str, ...]) -> str | None:
+def _sort(ask: Ask, variants: tuple[str, ...]) -> Sort | None:
     """Flex is asked for to save money and priority to save time, so they bring their own sort."""
     sort = sort_of(ask.request.preferences, variants)
-    return sort if sort is not None or ask.tier is None else _TIER_SORTS.get(ask.tier)
+    if sort is None and ask.tier is not None:
+        sort = _TIER_SORTS.get(ask.tier)
+    return sort_in_force(sort, ask.policy)
 
 
-_TIER_SORTS = {
+_TIER_SORTS: dict[str, Sort] = {
     "flex": "price",
     "priority": "throughput",
     "fast": "throughput",

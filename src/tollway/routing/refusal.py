@@ -21,6 +21,7 @@ EXCLUDED_BY: dict[str, str] = {
     "quantization": "quantization",
     "context_length": "context_length",
     "max_output": "context_length",
+    "data_region": "data_region",
     "require_parameters": "require_parameters",
     "max_price": "max_price",
 }
@@ -30,8 +31,15 @@ PRIVACY = frozenset({"data_policy:training", "data_policy:zdr"})
 
 WISHES: dict[str, tuple[str, str]] = {
     "service_tier": ("service_tier", "it is only offered in a service tier that was not asked for"),
+    "allowed_models": ("workspace.routing.allowed_models", "the workspace does not allow it"),
+    "ignored_models": ("workspace.routing.ignored_models", "the workspace excludes it"),
+    "online": ("model", "no endpoint of it searches the web by itself; ask without :online"),
     "allowed_providers": ("provider.only", "no allowed provider serves it"),
     "ignored_providers": ("provider.ignore", "every provider that serves it is ignored"),
+    "data_region": (
+        "workspace.routing.allowed_data_regions",
+        "no endpoint is known to keep data in the regions that the workspace allows",
+    ),
     "data_policy:zdr": ("provider.zdr", "no provider of it is known to retain nothing"),
     "data_policy:training": (
         "provider.data_collection",
@@ -59,6 +67,28 @@ WISHES: dict[str, tuple[str, str]] = {
 """Drop reason to the field a caller would change, and why nothing is left. Reasons that are not
 here (retired, not live, …) no change of the request would help. In the order of the filters."""
 
+IMPOSED: dict[str, tuple[str, str]] = {
+    "allowed_providers": (
+        "workspace.routing.allowed_providers",
+        "no provider that the workspace allows serves it",
+    ),
+    "ignored_providers": (
+        "workspace.routing.ignored_providers",
+        "the workspace excludes every provider that serves it",
+    ),
+    "data_policy:zdr": (
+        "workspace.routing.zdr",
+        "the workspace demands zero data retention, and no provider of it is known to retain "
+        "nothing",
+    ),
+    "data_policy:training": (
+        "workspace.routing.data_collection",
+        "the workspace denies data collection, and no provider of it is known neither to store "
+        "nor to train on prompts",
+    ),
+}
+"""The same where the workspace imposed it and the request did not: another person can change it."""
+
 SUPPLY = frozenset({"modality", "choices", "service_tier"})
 """Of these, what the catalogue lacks rather than what the caller excluded."""
 
@@ -67,17 +97,20 @@ def refusal(plan: Plan, index: Index) -> CallerError:
     """The error for a plan without attempts.
 
     Codes: wrong_endpoint, model_deprecated, model_unavailable_upstream, no_endpoints,
-    privacy_restricted, constraint_filtered.
+    privacy_restricted, region_restricted, constraint_filtered.
     """
     drops = plan.drops
     wishes = [drop for drop in drops if drop.reason in WISHES]
     if wishes:
-        return _excluded(plan, wishes)
+        return _excluded(plan, wishes, index)
     reasons = {drop.reason for drop in drops}
     not_live = [drop for drop in drops if drop.reason == "not_live"]
     if not_live:
         detail = _not_live(not_live, index)
-        return errors.no_endpoints(plan.requested, "no_endpoints", (), detail)
+        affected = _names(not_live, index)
+        return errors.no_endpoints(
+            plan.requested, "no_endpoints", (), detail, affected_providers=affected
+        )
     if "unknown_price" in reasons:
         detail = "its price is not known, and nothing is sent without one"
         return errors.no_endpoints(plan.requested, "no_endpoints", (), detail)
@@ -87,6 +120,8 @@ def refusal(plan: Plan, index: Index) -> CallerError:
     if "retired" in reasons and reasons <= {"retired", "model_not_found"}:
         gone = next(drop.model for drop in drops if drop.reason == "retired")
         return errors.model_deprecated(gone, index.catalogue.retired.get(gone, ()))
+    if "batch" in reasons and reasons <= {"batch", "model_not_found"}:
+        return errors.batch_only(plan.requested[0], plan.requested[0], sold=True)
     detail = (
         "no provider in the catalogue offers it"
         if not reasons - {"model_not_found"}
@@ -95,17 +130,21 @@ def refusal(plan: Plan, index: Index) -> CallerError:
     return errors.no_endpoints(plan.requested, "model_unavailable_upstream", (), detail)
 
 
-def _excluded(plan: Plan, wishes: list[Drop]) -> CallerError:
+def _excluded(plan: Plan, wishes: list[Drop], index: Index) -> CallerError:
     """The request, or the policy behind it, shut out every endpoint that could have answered."""
     reasons = {drop.reason for drop in wishes}
     nearest = next(reason for reason in reversed(WISHES) if reason in reasons)
-    field, why = WISHES[nearest]
+    field, why = (
+        IMPOSED.get(nearest, WISHES[nearest]) if nearest in plan.imposed else WISHES[nearest]
+    )
     if reasons == {"choices"}:
         return errors.bad_field("n", why)
     if reasons == {"context_length"}:
         return errors.context_too_long(plan.requested, why)
     code = "constraint_filtered"
-    if reasons <= PRIVACY:
+    if reasons == {"data_region"}:
+        code = "region_restricted"
+    elif reasons <= PRIVACY | {"data_region"}:
         code = "privacy_restricted"
     elif reasons <= SUPPLY:
         code = "no_endpoints"
@@ -116,7 +155,15 @@ def _excluded(plan: Plan, wishes: list[Drop]) -> CallerError:
         list(dict.fromkeys(excluded_by)),
         why,
         {"field": field, "detail": why},
+        affected_providers=_names(wishes, index),
     )
+
+
+def _names(drops: list[Drop], index: Index) -> list[str]:
+    """The providers of these drops, as people know them, in the order of the plan."""
+    known = index.catalogue.providers
+    ids = dict.fromkeys(drop.provider for drop in drops if drop.provider is not None)
+    return [known[id].name if id in known else id for id in ids]
 
 
 def _not_live(drops: list[Drop], index: Index) -> str:

@@ -105,7 +105,7 @@ EMPTY: Report = {
 def render_usage(bill: Bill, tier: str | None = None) -> Report:
     """The wire's usage object with the contract's money beside it, in USD as JSON numbers. What is
     billed is what is told, also where a provider reported something else."""
-    usage = bill.usage
+    usage, tier = bill.usage, bill.service_tier or tier
     writes = usage.cache_write_tokens + usage.cache_write_1h_tokens
     return {
         **EMPTY,

@@ -53,6 +53,8 @@ def _ours(fault: Fault, status: int, decoded: object, body: bytes) -> Fault:
     text = message if isinstance(message, str) else ""
     name = word if isinstance(word, str) else fault.provider_code
     fault = msgspec.structs.replace(fault, provider_code=(name or str(status))[:100])
+    if fault.geo:
+        return fault
     if status == 429:
         retry: Retry = "cool" if _PER_DAY.search(_quota(inner, text)) else "elsewhere"
         return _changed(fault, 429, "rate_limit_exceeded", retry, body)
@@ -88,7 +90,6 @@ def _rule(
 
 
 _RULES = (
-    _rule(r"location is not supported|not available in your (?:country|region)", 502, "provider_unavailable", "elsewhere"),
     _rule(r"payload size exceeds", 413, "payload_too_large", "never"),
     _rule(r"input token count|exceeds the maximum number of (?:input )?tokens", 400, "context_length_exceeded", "larger"),
     _rule(r"unable to process input image|provided image is not valid", 400, "invalid_image", "never"),

@@ -17,6 +17,7 @@ from msgspec import Raw
 from ...canon import Request
 from ...routing.entries import Attempt
 from .. import Outbound, conversation
+from ..options import extra_options
 from . import config, schema
 from .models import wants_signatures
 from .request import SEARCH_TOOLS, searches
@@ -62,7 +63,7 @@ def rendered(request: Request, attempt: Attempt, output_tokens_max: int, path: s
         fields["serviceTier"] = attempt.endpoint.service_tier
     options = request.preferences.options
     if options:
-        fields.update(_options(options, attempt))
+        fields.update(extra_options(options, attempt, _OPTIONS_REFUSED))
     return Outbound(path, msgspec.json.encode(fields), (_JSON,), tuple(pen.dropped))
 
 
@@ -133,13 +134,3 @@ _OPTIONS_REFUSED = frozenset(
     {"contents", "generationConfig", "model", "serviceTier", "cachedContent", "store"}
 )
 """What `provider.options` may not set: the hold and the plan rest on it."""
-
-
-def _options(options: Mapping[str, dict[str, object]], attempt: Attempt) -> dict[str, object]:
-    """The caller's extra fields for this provider or endpoint, less what would break the hold."""
-    return {
-        name: value
-        for slug in (attempt.provider.id, attempt.endpoint.tag)
-        for name, value in options.get(slug.lower(), {}).items()
-        if name not in _OPTIONS_REFUSED
-    }

@@ -57,7 +57,7 @@ class Writer:
             "status": "incomplete" if cut else "completed",
             "incomplete_details": {"reason": cut} if cut else None,
             "output": [item.whole() for item in self._items],
-            "service_tier": self._meter.service_tier,
+            "service_tier": bill.service_tier or self._meter.service_tier,
             "usage": answer.usage(bill),
             **bill.extra,
         }
