@@ -123,7 +123,9 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "field"), FIELDS, ids=[str(c)[:60] for c, _ in FIELDS])
+@pytest.mark.parametrize(
+    ("change", "field"), FIELDS, ids=[f"{n} {f}" for n, (_, f) in enumerate(FIELDS)]
+)
 def test_a_wrong_field_is_refused_by_its_path(
     server: Server, change: dict[str, Any], field: str
 ) -> None:
