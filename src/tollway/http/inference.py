@@ -274,9 +274,10 @@ class Inference:
         self, caller: Caller, name: str, scope: Any, receive: Any, headers: dict[bytes, bytes]
     ) -> tuple[Request, bytes]:
         """The body, in the words of its dialect, with the preset it names; and as it came. Raises
-        CallerError, Unavailable."""
+        CallerError, Unavailable, ClientGone."""
         limit_bytes = self.gateway.settings.body_limit_bytes
         body = await read_body(receive, headers, limit_bytes, self._room)
+        _still_there(scope)
         request = await preset_door.parsed(
             self.gateway, caller.workspace, name, body, _heard(scope, headers), scope["path"]
         )
@@ -335,7 +336,8 @@ class Inference:
 
 class _Watch:
     """Tells a call that its client has left. Our own server protocol reports it for nothing; under
-    another ASGI server a task has to wait for the disconnect message."""
+    another ASGI server a task has to wait for the disconnect message. Entering raises ClientGone
+    for a client that left before it could be told: nothing is held for it."""
 
     __slots__ = ("_call", "_receive", "_scope", "_task")
 
@@ -344,6 +346,7 @@ class _Watch:
         self._task: asyncio.Task[None] | None = None
 
     def __enter__(self) -> None:
+        _still_there(self._scope)
         if "tollway.on_disconnect" in self._scope:
             self._scope["tollway.on_disconnect"] = self._call.leave
         else:
@@ -359,6 +362,12 @@ class _Watch:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._call.leave()
+
+
+def _still_there(scope: Any) -> None:
+    """Raises ClientGone when the client left while its body was inflated or its preset looked up."""
+    if scope.get("tollway.gone"):
+        raise ClientGone
 
 
 def _wish(caller: Caller, request: Request, headers: Mapping[bytes, bytes]) -> Wanted | None:
