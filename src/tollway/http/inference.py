@@ -88,7 +88,8 @@ class Reply:
         self._keep_alive = COMMENT
         self.call: Call | None = None
         self.entered = False
-        """The call holds money: it is counted when it ends."""
+        """The call holds money, or is answered out of the cache: it is counted, and there will be a
+        record of it."""
         self.streamed = False
         self.head_sent = False
         self.ended = False
@@ -118,12 +119,12 @@ class Reply:
         call = self.call
         assert call is not None
         if not self.streamed:
-            await self.whole(200, data, (*_generation(call), *self.more))
+            await self.whole(200, data, (*self._named(), *self.more))
             return
         self.silent_since = call.gateway.clock()
         if not self.head_sent:
             self.head_sent = True
-            await self._start(200, (self._type, *_UNBUFFERED, *_generation(call), *self.more))
+            await self._start(200, (self._type, *_UNBUFFERED, *self._named(), *self.more))
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self) -> None:
@@ -136,8 +137,8 @@ class Reply:
         """The error, as an answer of its own or as the last event of one that has begun."""
         self.ended = True
         if not self.head_sent:
-            more = _generation(self.call) if self.call is not None else ()
-            await self.whole(error.status, render_error(error), (*_error_headers(error), *more))
+            more = (*_error_headers(error), *self._named())
+            await self.whole(error.status, render_error(error), more)
         elif self.streamed and self.call is not None:
             await self._send(
                 {"type": "http.response.body", "body": self.call.failure(error), "more_body": True}
@@ -156,6 +157,16 @@ class Reply:
     async def _comment(self) -> None:
         if not self.ended:
             await self.write(self._keep_alive)
+
+    def _named(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The generation, once it is certain that its record can be looked up."""
+        if self.call is None or not self.entered:
+            return ()
+        named = (b"x-generation-id", self.call.id.encode())
+        limit = self.call.clamped
+        if limit is not None:
+            return named, (b"x-tollway-output-limit", str(limit).encode())
+        return (named,)
 
     async def _start(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
         await self._send(
@@ -380,14 +391,6 @@ def _wish(caller: Caller, request: Request, headers: Mapping[bytes, bytes]) -> W
 
 def _error_headers(error: errors.TollwayError) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((k.lower().encode(), v.encode()) for k, v in error_headers(error).items())
-
-
-def _generation(call: Call) -> tuple[tuple[bytes, bytes], ...]:
-    named = (b"x-generation-id", call.id.encode())
-    limit = call.clamped
-    if limit is not None:
-        return named, (b"x-tollway-output-limit", str(limit).encode())
-    return (named,)
 
 
 def _told(headers: Mapping[bytes, bytes]) -> Told | None:
