@@ -110,6 +110,35 @@ async def test_a_client_that_leaves_while_we_connect_pays_nothing() -> None:
             books.close()
 
 
+async def test_the_record_says_whether_the_provider_had_spoken_when_the_client_left() -> None:
+    silent = asyncio.Event()
+
+    def script(seen: Seen) -> Reply:
+        events = chat_events(words(3))
+        if seen.json["messages"][0]["content"] == "silent":
+            return Reply(before_head=[silent], steps=events)
+        return Reply(steps=[*events[:3], silent])
+
+    async with ScriptedProvider(script) as upstream:
+        with Server(providers={"one": provider("one", upstream.base_url)}, env=CREDIT) as server:
+            books = Books(server.home)
+            for text, status in (("silent", 499), ("speaks", 200)):
+                known = len(upstream.seen)
+                client = await Exchange.open(server, ask(text, stream=True))
+                await eventually(lambda known=known: len(upstream.seen) > known)
+                if status == 200:
+                    await client.begin()
+                    await client.until(b"w00001")
+                client.close()
+                await until_idle(server, books, 2.0)
+                id = books.one("SELECT id FROM generation ORDER BY seq DESC LIMIT 1")
+                got = await asyncio.to_thread(server.ask, "GET", f"/generation?id={id}")
+                (tried,) = got[1]["data"]["provider_responses"]
+                assert (tried["status"], got[1]["data"]["cancelled"]) == (status, True), text
+            books.check()
+            books.close()
+
+
 async def test_a_client_that_leaves_while_its_body_is_inflated_is_not_answered() -> None:
     """Bodies are inflated one after the other beside the loop: behind a large one there is time to
     leave before anybody has looked at the request."""
