@@ -33,11 +33,24 @@ async def test_credit_is_what_was_granted_and_what_was_used(home: House) -> None
     record, key = await home.key()
     _, management = await home.key(management=True)
     await home.spend(record, 1_250_000_000)
-    await home.gateway.ledger.barrier()
     for asking in (key, management):
         reply = await home.client("GET", "/api/v1/credits", key=asking)
         seen = operations.GetCreditsResponse.model_validate(reply.json()).data
         assert (seen.total_credits, seen.total_usage) == (5.0, 1.25)
+
+
+async def test_credit_and_activity_include_answers_that_have_just_ended(home: House) -> None:
+    record, _ = await home.key()
+    _, management = await home.key(management=True)
+    for n in range(1, 11):
+        await home.spend(record, 1_000_000, id=f"gen-{n}")  # queued, not yet on the disk
+        reply = await home.client("GET", "/api/v1/credits", key=management)
+        assert reply.json()["data"]["total_usage"] == (2 * n - 1) / 1_000
+        await home.spend(record, 1_000_000, id=f"gen-{n}-b", model=f"acme/{n}")
+        home.clock.now_s += DAY_S
+        rows = (await home.client("GET", "/v1/activity", key=management)).json()["data"]
+        home.clock.now_s -= DAY_S
+        assert f"acme/{n}" in {row["model"] for row in rows}
 
 
 async def test_only_a_management_key_sees_the_credit_of_another_workspace(home: House) -> None:
@@ -178,7 +191,6 @@ async def busy(home: House) -> tuple[Any, Any, str]:
     await home.spend(ours, 8_000_000, id="gen-4", model="acme/big", endpoint="acme/big@beta")
     home.clock.now_s += DAY_S
     await home.spend(ours, 16_000_000, id="gen-5")  # today: not completed
-    await home.gateway.ledger.barrier()
     return ours, theirs, management
 
 

@@ -1,7 +1,7 @@
 """Pages of the books: credit, one generation, activity.
 
 Not here: the books (ledger.reads), the shapes (shapes). A caller sees its own workspace; whatever
-belongs to another one is not found.
+belongs to another one is not found. Every page waits for what is queued for the books.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ async def get_credits(gateway: Gateway, request: Request, caller: KeyRecord) -> 
     if workspace_id != caller.workspace_id and not caller.management:
         raise errors.management_only()
     await gateway.store.read(workspaces.require, workspace_id)
+    await gateway.ledger.barrier()
     totals = await gateway.store.read(reads.totals, workspace_id)
     credit = shapes.Credits(usd_from_nano(totals.granted_nano), usd_from_nano(totals.used_nano))
     return json_reply(shapes.CreditsResponse(credit))
@@ -67,6 +68,7 @@ async def get_activity(gateway: Gateway, request: Request, caller: KeyRecord) ->
     grouped = query.get("group_by")
     if grouped not in (None, "", "workspace"):
         raise errors.bad_field("group_by", f"expected workspace, got {grouped!r}")
+    await gateway.ledger.barrier()
     rows = await gateway.store.read(
         _activity,
         now_ms,
