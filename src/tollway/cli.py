@@ -125,6 +125,8 @@ def serve(
 
 def _welcome(settings: Settings, gateway: Any) -> None:
     """What the operator needs to see; the first time with the key, which is then forgotten."""
+    from .upstream.variables import ignored, own_keys
+
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     root = f"http://{host}:{settings.port}"
     live = sorted(gateway.reach)
@@ -150,6 +152,9 @@ def _welcome(settings: Settings, gateway: Any) -> None:
             "",
         ]
     lines.append(f"Live providers: {', '.join(live)}.")
+    names = (n for each in gateway.catalogue.providers.values() for n in each.auth.env)
+    if own := sorted(own_keys(settings.environ, names)):
+        lines.append(f"Ignored: {ignored(own)}.")
     if not set(live) - _SANDBOX:
         lines.append(
             "Only the sandbox is live. Set a provider's key (OPENAI_API_KEY, GROQ_API_KEY, …) and "
