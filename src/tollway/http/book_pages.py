@@ -25,6 +25,7 @@ from ..ledger.reads import Activity
 from ..ledger.windows import day_from, day_of
 from ..money import PICO_PER_NANO, usd_from_nano
 from . import asked, shapes
+from .decided import decided
 from .replies import iso, json_reply
 
 ENDING_WAIT_S = 0.5
@@ -168,6 +169,7 @@ def generation_view(made: Generation) -> shapes.GenerationView:
         preset_id=detail.preset_id,
         response_cache_source_id=detail.response_cache_source_id,
         router=detail.router,
+        tollway=decided(made),
     )
 
 
