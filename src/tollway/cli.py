@@ -574,8 +574,10 @@ def chat(
     key: Annotated[str | None, typer.Option(help="API key.", envvar="OPENAI_API_KEY")] = None,
     system: Annotated[str | None, typer.Option(help="System message.")] = None,
     home: Home = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Stream an answer from a running server into the terminal."""
+    """Stream an answer from a running server into the terminal; with --json, one line at its end:
+    id (of the generation), model, provider, usage, text."""
     from .terminal import stream_chat
 
     settings = load_settings({"home": home})
@@ -584,7 +586,7 @@ def chat(
     base = url or f"http://{settings.host}:{settings.port}/api/v1"
     messages = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": text})
-    raise SystemExit(_run(stream_chat(base, key, model, messages)))
+    raise SystemExit(_run(stream_chat(base, key, model, messages, as_json=as_json)))
 
 
 @app.command()

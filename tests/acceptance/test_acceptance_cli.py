@@ -414,6 +414,19 @@ def test_chat_prints_the_answer_as_it_comes_and_the_cost_beside_it(server: Serve
     assert b"40 out" in errors and b"USD" in errors
 
 
+def test_chat_gives_a_script_one_line_of_json(server: Server, tmp_path: Path) -> None:
+    to = ("--url", server.url, "--key", server.key, "--json")
+    ran = tollway(tmp_path / "home", "chat", "tollway/echo", "Hello \u201cthere\u201d", *to)
+    assert (ran.code, ran.err, len(ran.out.splitlines())) == (0, "", 1)
+    told = json.loads(ran.out)
+    assert told["text"] == "Hello \u201cthere\u201d"
+    assert told["model"] == "tollway/echo" and told["provider"].startswith("Tollway Sandbox")
+    status, record, _ = server.ask("GET", f"/generation?id={told['id']}")
+    assert (status, record["data"]["total_cost"]) == (200, told["usage"]["cost"])
+    broken = tollway(tmp_path / "home", "chat", "tollway/fault", "1 2 3 [[fault die=3]]", *to)
+    assert (broken.code, broken.out) == (1, "") and broken.err.startswith("tollway: ")
+
+
 def test_chat_says_what_went_wrong(server: Server, tmp_path: Path) -> None:
     home = tmp_path / "home"
     to = ("--url", server.url, "--key", server.key)
