@@ -125,6 +125,8 @@ def serve(
 
 def _welcome(settings: Settings, gateway: Any) -> None:
     """What the operator needs to see; the first time with the key, which is then forgotten."""
+    from .upstream.variables import ignored, own_keys
+
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     root = f"http://{host}:{settings.port}"
     live = sorted(gateway.reach)
@@ -150,6 +152,9 @@ def _welcome(settings: Settings, gateway: Any) -> None:
             "",
         ]
     lines.append(f"Live providers: {', '.join(live)}.")
+    names = (n for each in gateway.catalogue.providers.values() for n in each.auth.env)
+    if own := sorted(own_keys(settings.environ, names)):
+        lines.append(f"Ignored: {ignored(own)}.")
     if not set(live) - _SANDBOX:
         lines.append(
             "Only the sandbox is live. Set a provider's key (OPENAI_API_KEY, GROQ_API_KEY, …) and "
@@ -569,8 +574,10 @@ def chat(
     key: Annotated[str | None, typer.Option(help="API key.", envvar="OPENAI_API_KEY")] = None,
     system: Annotated[str | None, typer.Option(help="System message.")] = None,
     home: Home = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Stream an answer from a running server into the terminal."""
+    """Stream an answer from a running server into the terminal; with --json, one line at its end:
+    id (of the generation), model, provider, usage, text."""
     from .terminal import stream_chat
 
     settings = load_settings({"home": home})
@@ -579,7 +586,7 @@ def chat(
     base = url or f"http://{settings.host}:{settings.port}/api/v1"
     messages = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": text})
-    raise SystemExit(_run(stream_chat(base, key, model, messages)))
+    raise SystemExit(_run(stream_chat(base, key, model, messages, as_json=as_json)))
 
 
 @app.command()

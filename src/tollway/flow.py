@@ -245,7 +245,8 @@ class Call:
             return {}
         chosen = None if self.current is None else self.current.attempt
         took_ms = int((self.gateway.clock() - self.started_s) * 1000)
-        return metadata(self.told, self.plan, self.faults, chosen, took_ms)
+        dropped = () if self.current is None else self.current.dropped
+        return metadata(self.told, self.plan, self.faults, chosen, took_ms, dropped)
 
     def leave(self) -> None:
         """The client is gone: cut the provider off, unless it would bill the whole answer anyway;

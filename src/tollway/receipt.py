@@ -340,7 +340,9 @@ def _detail(facts: Facts, paid: Charge | None, lost: Charge | None) -> dict[str,
             "usage": lost.usage if lost else None,
         }
     if asked is not None and facts.progress != "broke":
-        detail["attempts"].append({**_called(asked.attempt), "status": 200})
+        unheard = facts.client_left and facts.progress == "none"
+        status = _HUNG_UP if unheard else 200
+        detail["attempts"].append({**_called(asked.attempt), "status": status})
     if asked is not None and asked.attempt.dropped_params:
         detail["dropped_params"] = asked.attempt.dropped_params
     if asked is not None and asked.dropped:
@@ -387,4 +389,4 @@ def _called(attempt: Attempt) -> dict[str, Any]:
 
 
 _HUNG_UP = 499
-"""By us: the other endpoint of a race had spoken."""
+"""By us, before its first content: the other endpoint of a race had spoken, or the client had left."""

@@ -1,4 +1,5 @@
-"""`tollway chat`: one question to a running server, the answer streamed into the terminal."""
+"""`tollway chat`: one question to a running server, the answer streamed into the terminal, or one line
+of JSON for a script."""
 
 from __future__ import annotations
 
@@ -12,8 +13,11 @@ from .upstream import AttemptFailed
 from .upstream.transport import HttpTransport
 
 
-async def stream_chat(base: str, key: str, model: str, messages: list[dict[str, str]]) -> int:
-    """Print the answer as it comes, what it cost on standard error. Gives the exit code."""
+async def stream_chat(
+    base: str, key: str, model: str, messages: list[dict[str, str]], *, as_json: bool = False
+) -> int:
+    """Print the answer as it comes, what it cost on standard error; `as_json`: nothing but one line
+    at its end, and no line at all for an answer that is not whole. Gives the exit code."""
     body = {"model": model, "messages": messages, "stream": True}
     headers = [("Authorization", f"Bearer {key}"), ("Content-Type", "application/json")]
     transport = HttpTransport()
@@ -29,7 +33,7 @@ async def stream_chat(base: str, key: str, model: str, messages: list[dict[str, 
         try:
             if answer.status != 200:
                 return _refused(answer.status, await _all(answer))
-            return await _print(answer)
+            return await _print(answer, as_json)
         finally:
             await answer.close()
     except AttemptFailed as failed:
@@ -40,8 +44,10 @@ async def stream_chat(base: str, key: str, model: str, messages: list[dict[str, 
         await transport.close()
 
 
-async def _print(answer: Any) -> int:
+async def _print(answer: Any, as_json: bool) -> int:
     framer, code = Framer(), 1
+    text: list[str] = []
+    told: dict[str, Any] = {}
     while data := await answer.read():
         for payload in framer.feed(data):
             if payload == b"[DONE]":
@@ -52,9 +58,15 @@ async def _print(answer: Any) -> int:
                 print(f"\ntollway: {error.get('message', error)}", file=sys.stderr)
                 return 1
             for choice in chunk.get("choices", ()):
-                print(choice["delta"].get("content") or "", end="", flush=True)
+                text.append(choice["delta"].get("content") or "")
+                if not as_json:
+                    print(text[-1], end="", flush=True)
             if usage := chunk.get("usage"):
-                print(f"\n{_cost(chunk, usage)}", file=sys.stderr)
+                told = {name: chunk.get(name) for name in ("id", "model", "provider", "usage")}
+                if not as_json:
+                    print(f"\n{_cost(chunk, usage)}", file=sys.stderr)
+    if as_json and code == 0:
+        print(msgspec.json.encode({**told, "text": "".join(text)}).decode())
     return code
 
 

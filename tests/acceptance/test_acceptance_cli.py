@@ -16,6 +16,7 @@ import pytest
 from acceptance_support import HELLO, nano
 
 from support.server import KEY, Server, environment, free_port
+from tollway.accounts.keyformat import key_text
 
 
 class Ran:
@@ -89,9 +90,13 @@ def test_the_first_start_shows_the_key_once_and_keeps_it_nowhere(tmp_path: Path)
             assert mode(path) & 0o077 == 0, f"{path} can be read by others"
             assert key[4:47].encode() not in path.read_bytes(), f"{path} holds the key"
         server.stop()
+        # The shell in which the printed lines were pasted.
+        server.env |= {"OPENAI_API_KEY": key, "OPENROUTER_API_KEY": key}
         server.start()
         second = server.log()[len(first) :]
         assert second.startswith("Tollway ") and not KEY.search(second)
+        said = "OPENAI_API_KEY and OPENROUTER_API_KEY hold Tollway keys, which are no provider's."
+        assert said in second and "Only the sandbox is live." in second
         assert server.chat("tollway/echo")[0] == 200, "the key of the first start still works"
 
 
@@ -368,6 +373,10 @@ def test_the_doctor_says_what_is_live_missing_and_broken(books: Path, tmp_path: 
     keyed = tollway(home, "doctor", "--json", OPENAI_API_KEY="sk-test-0123456789")
     assert any("OpenAI" in f["what"] for f in json.loads(keyed.out) if f["state"] == "live")
     assert "sk-test-0123456789" not in keyed.out + keyed.err
+    own = tollway(home, "doctor", OPENAI_API_KEY=key_text(bytes(32)))
+    (line,) = [line for line in own.out.splitlines() if line.split()[1] == "OpenAI:"]
+    assert line.startswith("missing ") and "OPENAI_API_KEY holds a Tollway key" in line
+    assert not KEY.search(own.out + own.err)
     home.chmod(0o755)
     ill = tollway(home, "doctor")
     assert ill.code == 1
@@ -403,6 +412,19 @@ def test_chat_prints_the_answer_as_it_comes_and_the_cost_beside_it(server: Serve
     assert len((first + rest).strip()) == 40 * 4 - 1
     assert whole_s - first_s > 0.5, "it came all at once"
     assert b"40 out" in errors and b"USD" in errors
+
+
+def test_chat_gives_a_script_one_line_of_json(server: Server, tmp_path: Path) -> None:
+    to = ("--url", server.url, "--key", server.key, "--json")
+    ran = tollway(tmp_path / "home", "chat", "tollway/echo", "Hello \u201cthere\u201d", *to)
+    assert (ran.code, ran.err, len(ran.out.splitlines())) == (0, "", 1)
+    told = json.loads(ran.out)
+    assert told["text"] == "Hello \u201cthere\u201d"
+    assert told["model"] == "tollway/echo" and told["provider"].startswith("Tollway Sandbox")
+    status, record, _ = server.ask("GET", f"/generation?id={told['id']}")
+    assert (status, record["data"]["total_cost"]) == (200, told["usage"]["cost"])
+    broken = tollway(tmp_path / "home", "chat", "tollway/fault", "1 2 3 [[fault die=3]]", *to)
+    assert (broken.code, broken.out) == (1, "") and broken.err.startswith("tollway: ")
 
 
 def test_chat_says_what_went_wrong(server: Server, tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
-import apsw
 import pytest
 from matrix_support import ANSWERS, wire
 
@@ -19,6 +19,7 @@ from support.wires import WIRES
 TARGETS = sorted({target for _, target in ANSWERS})
 EVENTS = answer(4, "anthropic-claude-v1")
 PRICES = 'pricing = { prompt = "0.000001", completion = "0.000002" }'
+EXPLAIN = {"X-Tollway-Metadata": "enabled"}
 QUESTION: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Hello"}],
     "min_p": 0.1,
@@ -66,10 +67,11 @@ async def road() -> AsyncIterator[Server]:
 async def test_a_chat_client_reaches_every_dialect_and_reads_what_was_lost(road: Server) -> None:
     expected = told(EVENTS)
     assert expected["text"] and expected["call"]
-    ids: dict[str, str] = {}
     for name in TARGETS:
         body = {**QUESTION, "model": f"acme/{name}"}
-        status, text, headers = await asyncio.to_thread(road.ask, "POST", "/chat/completions", body)
+        status, text, headers = await asyncio.to_thread(
+            partial(road.ask, headers=EXPLAIN), "POST", "/chat/completions", body
+        )
         assert status == 200, f"{name}: {text}"
         chunks = [json.loads(line[6:]) for line in text.split("\n") if line[:7] == "data: {"]
         deltas = [choice["delta"] for one in chunks for choice in one["choices"]]
@@ -77,19 +79,15 @@ async def test_a_chat_client_reaches_every_dialect_and_reads_what_was_lost(road:
         assert chunks[-1]["usage"]["completion_tokens"] == expected["usage"].completion_tokens
         assert chunks[-1]["usage"]["cost"] > 0
         assert text.endswith("data: [DONE]\n\n")
-        ids[name] = headers["x-generation-id"]
-    records = await asyncio.to_thread(_details, road, ids)
-    assert records["anthropic_messages"]["dropped"] == ["min_p"]
-    assert "dropped" not in records["openai_chat"]
+        kept = await asyncio.to_thread(_decided, road, headers["x-generation-id"])
+        lost = {"anthropic_messages": ["min_p"], "openai_chat": []}.get(name, kept["dropped"])
+        said = chunks[-1]["openrouter_metadata"]["tollway"]
+        assert kept["dropped"] == said["dropped"] == lost, name
+        assert kept["order"] == [each["endpoint"] for each in said["order"]]
     await asyncio.to_thread(road.assert_books)
 
 
-def _details(server: Server, ids: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """What each record says beside its figures, once all are on the disk."""
-    server.balance_nano()
-    books = apsw.Connection(str(server.home / "tollway.db"), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        found = dict(books.execute("SELECT id, detail FROM generation"))
-    finally:
-        books.close()
-    return {name: json.loads(found[id]) for name, id in ids.items()}
+def _decided(server: Server, id: str) -> dict[str, Any]:
+    """What the record of a generation says beside OpenRouter's fields."""
+    found: dict[str, Any] = server.ask("GET", f"/generation?id={id}")[1]["data"]["tollway"]
+    return found

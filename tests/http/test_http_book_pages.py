@@ -33,11 +33,24 @@ async def test_credit_is_what_was_granted_and_what_was_used(home: House) -> None
     record, key = await home.key()
     _, management = await home.key(management=True)
     await home.spend(record, 1_250_000_000)
-    await home.gateway.ledger.barrier()
     for asking in (key, management):
         reply = await home.client("GET", "/api/v1/credits", key=asking)
         seen = operations.GetCreditsResponse.model_validate(reply.json()).data
         assert (seen.total_credits, seen.total_usage) == (5.0, 1.25)
+
+
+async def test_credit_and_activity_include_answers_that_have_just_ended(home: House) -> None:
+    record, _ = await home.key()
+    _, management = await home.key(management=True)
+    for n in range(1, 11):
+        await home.spend(record, 1_000_000, id=f"gen-{n}")  # queued, not yet on the disk
+        reply = await home.client("GET", "/api/v1/credits", key=management)
+        assert reply.json()["data"]["total_usage"] == (2 * n - 1) / 1_000
+        await home.spend(record, 1_000_000, id=f"gen-{n}-b", model=f"acme/{n}")
+        home.clock.now_s += DAY_S
+        rows = (await home.client("GET", "/v1/activity", key=management)).json()["data"]
+        home.clock.now_s -= DAY_S
+        assert f"acme/{n}" in {row["model"] for row in rows}
 
 
 async def test_only_a_management_key_sees_the_credit_of_another_workspace(home: House) -> None:
@@ -120,6 +133,116 @@ async def test_a_generation_is_shown_even_when_its_details_are_gone(
     assert (seen.provider_name, seen.provider_responses, seen.cache_discount) == (None, [], None)
 
 
+DECIDED = {
+    "requested": ["acme/small", "acme/big"],
+    "strategy": "fallback",
+    "hold": {"granted": 2_500_000, "output_tokens_max": 700},
+    "order": ["acme/small@beta", "acme/small@alpha"],
+    "drops": [{"reason": "ignored_providers", "model": "acme/small", "tag": "gamma"}],
+    "pipeline": [{"type": "routing", "name": "hedge"}],
+    "sticky": {"endpoint": "acme/small@alpha", "provider": "alpha", "pinned": True},
+    "hedge": {"endpoint_id": "acme/small@beta", "charge": 1_234, "usage": None},
+    "preset": {"id": "p1", "slug": "mine", "version": 3, "dropped": ["top_k"]},
+    "dropped": ["top_k"],
+    "dropped_params": ["seed"],
+    "usage": {"prompt_tokens": 1000, "doubts": ["cached_tokens"]},
+    "attempts": [
+        {**DETAIL["attempts"][0], "error": "Overloaded."},  # type: ignore[index]
+        DETAIL["attempts"][1],  # type: ignore[index]
+    ],
+}
+
+NOTHING = {
+    "requested": [],
+    "strategy": None,
+    "sort": None,
+    "order": [],
+    "drops": [],
+    "pipeline": [],
+    "sticky": None,
+    "hedge": None,
+    "preset": None,
+    "attempts": [],
+    "dropped": [],
+    "dropped_params": [],
+    "hold": None,
+    "estimated": False,
+    "doubts": [],
+    "price_version": "v1",
+}
+
+
+async def looked_up(home: House, detail: bytes, **fields: Any) -> Any:
+    record, key = await home.key()
+    await home.spend(record, 1_000, detail=detail, **fields)
+    reply = await home.client("GET", "/api/v1/generation?id=gen-1", key=key)
+    return reply.json()["data"]["tollway"]
+
+
+async def test_a_generation_tells_what_was_decided_beside_openrouter_s_fields(home: House) -> None:
+    told = await looked_up(home, json.dumps(DECIDED).encode(), estimated=True)
+    tried = {"provider_name": "", "endpoint_id": "", "model_permaslug": "acme/small"}
+    assert told == {
+        **{name: DECIDED[name] for name in ("requested", "strategy", "order", "pipeline")},
+        "sort": "price_weighted",
+        "drops": [
+            {
+                "reason": "ignored_providers",
+                "excluded_by": "allowed_providers",
+                "model": "acme/small",
+                "provider": None,
+                "tag": "gamma",
+            }
+        ],
+        "sticky": {"endpoint": "acme/small@alpha", "pinned": True},
+        "hedge": {"endpoint_id": "acme/small@beta", "charge_usd": 0.000001234},
+        "preset": {
+            "id": "p1",
+            "slug": "mine",
+            "version": 3,
+            "cache_enabled": None,
+            "cache_ttl_seconds": None,
+            "dropped": ["top_k"],
+        },
+        "attempts": [
+            {
+                **tried,
+                "provider_name": "Beta AI",
+                "endpoint_id": "acme/small@beta",
+                "status": 503,
+                "error_type": "provider_overloaded",
+                "error": "Overloaded.",
+            },
+            {
+                **tried,
+                "provider_name": "Alpha",
+                "endpoint_id": "acme/small@alpha",
+                "status": 200,
+                "error_type": None,
+                "error": None,
+            },
+        ],
+        "dropped": ["top_k"],
+        "dropped_params": ["seed"],
+        "hold": {"granted_usd": 0.0025, "output_tokens_max": 700},
+        "estimated": True,
+        "doubts": ["cached_tokens"],
+        "price_version": "v1",
+    }
+
+
+@pytest.mark.parametrize("detail", [b"{}", b"not json", b'{"hold": 5}'])
+async def test_what_was_decided_has_every_field_when_its_details_are_gone(
+    home: House, detail: bytes
+) -> None:
+    assert await looked_up(home, detail) == NOTHING
+
+
+async def test_a_sort_that_was_asked_for_is_told_by_its_name(home: House) -> None:
+    told = await looked_up(home, b'{"order": ["a@b"], "sort": "price"}', price_version="")
+    assert told == {**NOTHING, "order": ["a@b"], "sort": "price", "price_version": None}
+
+
 async def test_a_lookup_right_after_the_call_finds_the_generation(home: House) -> None:
     record, key = await home.key()
     for n in range(20):
@@ -178,7 +301,6 @@ async def busy(home: House) -> tuple[Any, Any, str]:
     await home.spend(ours, 8_000_000, id="gen-4", model="acme/big", endpoint="acme/big@beta")
     home.clock.now_s += DAY_S
     await home.spend(ours, 16_000_000, id="gen-5")  # today: not completed
-    await home.gateway.ledger.barrier()
     return ours, theirs, management
 
 

@@ -106,6 +106,9 @@ async def test_a_report_nobody_can_believe_is_bounded_and_the_rest_is_in_the_boo
             assert status == 200
             believed = body["usage"]["completion_tokens"]
             assert believed == 2 * 50 + 1_024
+            found = f"/generation?id={body['id']}"
+            told = (await asyncio.to_thread(server.ask, "GET", found))[1]["data"]["tollway"]
+            assert (told["doubts"], told["estimated"]) == (["completion_tokens"], False)
             await eventually(lambda: server.balance_nano() < 100 * 10**9)
             assert await owed(server) == (900_000_000 - believed) * 2_000
             server.assert_books()

@@ -113,10 +113,14 @@ async def test_streams_wait_too_and_hear_comments_meanwhile() -> None:
         gate.gates[0].set()
         answers = await asyncio.gather(*tasks)
         assert gate.count == 1
+        named: list[str] = []
         for answer in answers:
             assert b": OPENROUTER PROCESSING" in answer.body
             assert (answer.status, answer.text, answer.done) == (200, "one two three ", True)
-            assert {chunk["id"] for chunk in answer.chunks} == {answer.generation}
+            (id,) = {chunk["id"] for chunk in answer.chunks}
+            named += [answer.generation] if answer.generation else []
+            assert answer.generation in ("", id)
+        assert len(named) == 1, "who waits is not promised a record before it is certain"
         costs = sorted(answer.usage["cost"] for answer in answers if answer.usage)
         assert (costs[:4], costs[4] > 0) == ([0, 0, 0, 0], True)
 

@@ -86,6 +86,17 @@ async def test_a_second_endpoint_answers_when_the_first_is_silent_and_the_caller
             assert two.books.wallet_nano == 10**9 - PAID_NANO - input_nano
             assert two.owed_nano() == input_nano, "nobody knows yet what the first one bills"
             assert [a["status"] for a in record["attempts"]] == [499, 200]
+            found = f"/generation?id={done.generation}"
+            told = (await asyncio.to_thread(two.server.ask, "GET", found))[1]["data"]["tollway"]
+            assert told["hedge"] == {
+                "endpoint_id": "acme/one@first",
+                "charge_usd": lost["charge"] / 1e9,
+            }
+            assert told["order"] == ["acme/one@first", "acme/one@second"]
+            assert (told["sort"], told["hold"]["output_tokens_max"]) == ("price", 50)
+            assert told["hold"]["granted_usd"] == record["hold"]["granted"] / 1e9
+            assert [a["status"] for a in told["attempts"]] == [499, 200]
+            assert told["price_version"] and not told["estimated"]
             assert await two.first.until(lambda two=two: two.first.connections_open == 0) < 1
             two.books.check()
 

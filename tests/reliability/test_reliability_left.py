@@ -5,6 +5,7 @@ second request already in the pipe.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import time
 from collections.abc import Iterator
@@ -23,7 +24,15 @@ from reliability_support import (
 )
 
 from support.server import Server
-from support.upstream import Reply, ScriptedProvider, Seen, chat_chunk, chat_events, error_reply
+from support.upstream import (
+    Reply,
+    ScriptedProvider,
+    Seen,
+    chat_chunk,
+    chat_events,
+    chat_reply,
+    error_reply,
+)
 
 CREDIT = {"TOLLWAY_FIRST_CREDIT_USD": "100"}
 
@@ -97,6 +106,67 @@ async def test_a_client_that_leaves_while_we_connect_pays_nothing() -> None:
                 await until_idle(server, books, 2.0)
             assert books.charged_nano == 0, "nothing was sent"
             assert books.one("SELECT count(*) FROM generation WHERE status = 'cancelled'") == 2
+            books.check()
+            books.close()
+
+
+async def test_the_record_says_whether_the_provider_had_spoken_when_the_client_left() -> None:
+    silent = asyncio.Event()
+
+    def script(seen: Seen) -> Reply:
+        events = chat_events(words(3))
+        if seen.json["messages"][0]["content"] == "silent":
+            return Reply(before_head=[silent], steps=events)
+        return Reply(steps=[*events[:3], silent])
+
+    async with ScriptedProvider(script) as upstream:
+        with Server(providers={"one": provider("one", upstream.base_url)}, env=CREDIT) as server:
+            books = Books(server.home)
+            for text, status in (("silent", 499), ("speaks", 200)):
+                known = len(upstream.seen)
+                client = await Exchange.open(server, ask(text, stream=True))
+                await eventually(lambda known=known: len(upstream.seen) > known)
+                if status == 200:
+                    await client.begin()
+                    await client.until(b"w00001")
+                client.close()
+                await until_idle(server, books, 2.0)
+                id = books.one("SELECT id FROM generation ORDER BY seq DESC LIMIT 1")
+                got = await asyncio.to_thread(server.ask, "GET", f"/generation?id={id}")
+                (tried,) = got[1]["data"]["provider_responses"]
+                assert (tried["status"], got[1]["data"]["cancelled"]) == (status, True), text
+            books.check()
+            books.close()
+
+
+async def test_a_client_that_leaves_while_its_body_is_inflated_is_not_answered() -> None:
+    """Bodies are inflated one after the other beside the loop: behind a large one there is time to
+    leave before anybody has looked at the request."""
+
+    def packed(text: str) -> bytes:
+        return gzip.compress(ask(text) + b" " * (24 << 20), 1)
+
+    async def send(server: Server, body: bytes) -> Exchange:
+        return await Exchange.open(server, body, content_encoding="gzip")
+
+    async with ScriptedProvider(chat_reply("read on for nobody")) as upstream:
+        with Server(providers={"one": provider("one", upstream.base_url)}, env=CREDIT) as server:
+            books = Books(server.home)
+            stay, leave = packed("stays"), packed("leaves")
+            staying = [await send(server, stay) for _ in range(2)]
+            for leaving in [await send(server, leave) for _ in range(4)]:
+                leaving.close()
+            for client in staying:
+                assert (await client.rest()).status == 200
+            last = await send(server, stay)  # behind all those that have left
+            assert (await last.rest()).status == 200
+            asked = [seen.json["messages"][0]["content"] for seen in upstream.seen]
+            assert asked == ["stays"] * 3
+            await until_idle(server, books, 2.0)
+            assert books.one("SELECT count(*) FROM hold") == 3, "nothing was held for the others"
+            assert books.one("SELECT count(*) FROM generation") == 3
+            _, metrics, _ = await asyncio.to_thread(server.ask, "GET", "/metrics", key=None)
+            assert "tollway_running_requests 0" in metrics
             books.check()
             books.close()
 

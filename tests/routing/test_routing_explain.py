@@ -73,6 +73,13 @@ def test_our_own_part_says_what_decided_and_what_it_may_cost() -> None:
     assert told["sticky"] is None and told["hedge"] is None
 
 
+def test_what_the_dialect_could_not_carry_is_our_own_part_s_alone() -> None:
+    told = metadata("tollway", PLAN, [], ALPHA, 0, ("top_k",))["openrouter_metadata"]
+    assert told["tollway"]["dropped"] == ["top_k"]
+    assert metadata("tollway", PLAN, [], None, 0)["openrouter_metadata"]["tollway"]["dropped"] == []
+    assert "top_k" not in str(metadata("openrouter", PLAN, [], ALPHA, 0, ("top_k",)))
+
+
 def test_what_explains_a_request_beforehand_is_the_same_decision() -> None:
     told = explained(PLAN)
     assert told["requested"] == ["acme/one"]

@@ -6,8 +6,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tollway.accounts.keyformat import key_text
 from tollway.catalogue.entries import Auth, Provider
 from tollway.upstream.auth import Secret, base_url, credential_headers, why_not_live
+from tollway.upstream.signers import signer
 
 GROQ = Provider(
     "groq", "Groq", base_url="https://api.groq.com/openai/v1", auth=Auth(env=("GROQ_API_KEY",))
@@ -53,6 +55,36 @@ def test_a_value_that_is_empty_or_unfit_for_a_header_is_no_key(value: str) -> No
         if value.strip()
         else "set GROQ_API_KEY"
     )
+
+
+OWN = key_text(bytes(32))
+
+
+def test_a_tollway_key_is_no_credential_of_a_provider_and_it_is_said_in_words() -> None:
+    own = {"GROQ_API_KEY": f" {OWN}\n", "GEMINI_API_KEY": OWN, "GOOGLE_API_KEY": OWN}
+    assert credential_headers(GROQ, own) is None
+    assert why_not_live(GROQ, own) == (
+        "set GROQ_API_KEY (GROQ_API_KEY holds a Tollway key, which is no provider's)"
+    )
+    assert why_not_live(GEMINI, own) == (
+        "set GEMINI_API_KEY or GOOGLE_API_KEY (GEMINI_API_KEY and GOOGLE_API_KEY hold Tollway keys, "
+        "which are no provider's)"
+    )
+    mixed = {**own, "GOOGLE_API_KEY": "k2"}
+    assert credential_headers(GEMINI, mixed) == (("x-goog-api-key", "k2"),)
+    assert why_not_live(GEMINI, mixed) == ""
+    typo = {"GROQ_API_KEY": OWN[:-1] + "!"}
+    assert credential_headers(GROQ, typo) is not None, "only what is certainly ours is ignored"
+
+
+def test_no_signature_is_made_with_a_tollway_key() -> None:
+    keys = {**REGION, "AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": OWN}
+    assert signer(BEDROCK, keys) is None
+    assert why_not_live(BEDROCK, keys) == (
+        "set AWS_SECRET_ACCESS_KEY (AWS_SECRET_ACCESS_KEY holds a Tollway key, which is no provider's)"
+    )
+    bearer = {**REGION, "AWS_BEARER_TOKEN_BEDROCK": OWN}
+    assert credential_headers(BEDROCK, bearer) is None
 
 
 @pytest.mark.parametrize("scheme", ["aws-sigv4", "oauth2-bearer", "oci-signature"])

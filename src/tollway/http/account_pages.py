@@ -1,7 +1,8 @@
 """Pages of keys: the key that asks, and for management keys all others.
 
 Not here: what keys are (accounts), what the books say (ledger.reads), the shapes (shapes). Money
-leaves as USD numbers, times as ISO 8601 in UTC. A change is in force in this process before it is
+leaves as USD numbers, times as ISO 8601 in UTC. What a key has used includes every answer that
+ended before it was asked: reads of the books wait for what is queued. A change is in force in this process before it is
 answered.
 """
 
@@ -29,6 +30,7 @@ from .replies import iso, json_reply
 
 
 async def get_current_key(gateway: Gateway, request: Request, caller: KeyRecord) -> Response:
+    await gateway.ledger.barrier()
     usage = await gateway.store.read(reads.key_usage, caller.hash, _now_ms(gateway))
     budget = _budget(caller, usage)
     free = await _free(gateway, caller)
@@ -60,6 +62,7 @@ async def list_keys(gateway: Gateway, request: Request, caller: KeyRecord) -> Re
         include_expired=asked.flag(query, "include_expired"),
         offset=asked.offset(query),
     )
+    await gateway.ledger.barrier()
     usage = await gateway.store.read(reads.all_key_usage, now_ms)
     views = [_key_view(gateway, record, usage.get(record.hash)) for record in records]
     return json_reply(shapes.KeysResponse(views))
@@ -141,6 +144,7 @@ HANDLERS = {
 
 
 async def _key_reply(gateway: Gateway, record: KeyRecord) -> Response:
+    await gateway.ledger.barrier()
     usage = await gateway.store.read(reads.key_usage, record.hash, _now_ms(gateway))
     return json_reply(shapes.KeyResponse(_key_view(gateway, record, usage)))
 

@@ -39,7 +39,7 @@ class Room:
 
 
 class ClientGone(Exception):
-    """The client left before its request was whole: there is nobody to answer."""
+    """The client left before its request was on the road: there is nobody to answer."""
 
 
 async def read_body(

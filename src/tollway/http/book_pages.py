@@ -1,7 +1,7 @@
 """Pages of the books: credit, one generation, activity.
 
 Not here: the books (ledger.reads), the shapes (shapes). A caller sees its own workspace; whatever
-belongs to another one is not found.
+belongs to another one is not found. Every page waits for what is queued for the books.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ..ledger.reads import Activity
 from ..ledger.windows import day_from, day_of
 from ..money import PICO_PER_NANO, usd_from_nano
 from . import asked, shapes
+from .decided import decided
 from .replies import iso, json_reply
 
 ENDING_WAIT_S = 0.5
@@ -36,6 +37,7 @@ async def get_credits(gateway: Gateway, request: Request, caller: KeyRecord) -> 
     if workspace_id != caller.workspace_id and not caller.management:
         raise errors.management_only()
     await gateway.store.read(workspaces.require, workspace_id)
+    await gateway.ledger.barrier()
     totals = await gateway.store.read(reads.totals, workspace_id)
     credit = shapes.Credits(usd_from_nano(totals.granted_nano), usd_from_nano(totals.used_nano))
     return json_reply(shapes.CreditsResponse(credit))
@@ -67,6 +69,7 @@ async def get_activity(gateway: Gateway, request: Request, caller: KeyRecord) ->
     grouped = query.get("group_by")
     if grouped not in (None, "", "workspace"):
         raise errors.bad_field("group_by", f"expected workspace, got {grouped!r}")
+    await gateway.ledger.barrier()
     rows = await gateway.store.read(
         _activity,
         now_ms,
@@ -166,6 +169,7 @@ def generation_view(made: Generation) -> shapes.GenerationView:
         preset_id=detail.preset_id,
         response_cache_source_id=detail.response_cache_source_id,
         router=detail.router,
+        tollway=decided(made),
     )
 
 

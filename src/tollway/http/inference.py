@@ -88,7 +88,8 @@ class Reply:
         self._keep_alive = COMMENT
         self.call: Call | None = None
         self.entered = False
-        """The call holds money: it is counted when it ends."""
+        """The call holds money, or is answered out of the cache: it is counted, and there will be a
+        record of it."""
         self.streamed = False
         self.head_sent = False
         self.ended = False
@@ -118,12 +119,12 @@ class Reply:
         call = self.call
         assert call is not None
         if not self.streamed:
-            await self.whole(200, data, (*_generation(call), *self.more))
+            await self.whole(200, data, (*self._named(), *self.more))
             return
         self.silent_since = call.gateway.clock()
         if not self.head_sent:
             self.head_sent = True
-            await self._start(200, (self._type, *_UNBUFFERED, *_generation(call), *self.more))
+            await self._start(200, (self._type, *_UNBUFFERED, *self._named(), *self.more))
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self) -> None:
@@ -136,8 +137,8 @@ class Reply:
         """The error, as an answer of its own or as the last event of one that has begun."""
         self.ended = True
         if not self.head_sent:
-            more = _generation(self.call) if self.call is not None else ()
-            await self.whole(error.status, render_error(error), (*_error_headers(error), *more))
+            more = (*_error_headers(error), *self._named())
+            await self.whole(error.status, render_error(error), more)
         elif self.streamed and self.call is not None:
             await self._send(
                 {"type": "http.response.body", "body": self.call.failure(error), "more_body": True}
@@ -156,6 +157,16 @@ class Reply:
     async def _comment(self) -> None:
         if not self.ended:
             await self.write(self._keep_alive)
+
+    def _named(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The generation, once it is certain that its record can be looked up."""
+        if self.call is None or not self.entered:
+            return ()
+        named = (b"x-generation-id", self.call.id.encode())
+        limit = self.call.clamped
+        if limit is not None:
+            return named, (b"x-tollway-output-limit", str(limit).encode())
+        return (named,)
 
     async def _start(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
         await self._send(
@@ -274,9 +285,10 @@ class Inference:
         self, caller: Caller, name: str, scope: Any, receive: Any, headers: dict[bytes, bytes]
     ) -> tuple[Request, bytes]:
         """The body, in the words of its dialect, with the preset it names; and as it came. Raises
-        CallerError, Unavailable."""
+        CallerError, Unavailable, ClientGone."""
         limit_bytes = self.gateway.settings.body_limit_bytes
         body = await read_body(receive, headers, limit_bytes, self._room)
+        _still_there(scope)
         request = await preset_door.parsed(
             self.gateway, caller.workspace, name, body, _heard(scope, headers), scope["path"]
         )
@@ -335,7 +347,8 @@ class Inference:
 
 class _Watch:
     """Tells a call that its client has left. Our own server protocol reports it for nothing; under
-    another ASGI server a task has to wait for the disconnect message."""
+    another ASGI server a task has to wait for the disconnect message. Entering raises ClientGone
+    for a client that left before it could be told: nothing is held for it."""
 
     __slots__ = ("_call", "_receive", "_scope", "_task")
 
@@ -344,6 +357,7 @@ class _Watch:
         self._task: asyncio.Task[None] | None = None
 
     def __enter__(self) -> None:
+        _still_there(self._scope)
         if "tollway.on_disconnect" in self._scope:
             self._scope["tollway.on_disconnect"] = self._call.leave
         else:
@@ -361,6 +375,12 @@ class _Watch:
         self._call.leave()
 
 
+def _still_there(scope: Any) -> None:
+    """Raises ClientGone when the client left while its body was inflated or its preset looked up."""
+    if scope.get("tollway.gone"):
+        raise ClientGone
+
+
 def _wish(caller: Caller, request: Request, headers: Mapping[bytes, bytes]) -> Wanted | None:
     """What headers and preset say of the response cache."""
     zdr, preset = caller.policy.zdr, request.preset
@@ -371,14 +391,6 @@ def _wish(caller: Caller, request: Request, headers: Mapping[bytes, bytes]) -> W
 
 def _error_headers(error: errors.TollwayError) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((k.lower().encode(), v.encode()) for k, v in error_headers(error).items())
-
-
-def _generation(call: Call) -> tuple[tuple[bytes, bytes], ...]:
-    named = (b"x-generation-id", call.id.encode())
-    limit = call.clamped
-    if limit is not None:
-        return named, (b"x-tollway-output-limit", str(limit).encode())
-    return (named,)
 
 
 def _told(headers: Mapping[bytes, bytes]) -> Told | None:

@@ -5,7 +5,8 @@ uvicorn's keep-alive timer restarts with every byte, so a client that sends one 
 holds a connection for ever. Here a head and a body each have an absolute deadline. A request that
 arrives whole in one read never starts a timer. A client that does not read what we have written is
 dropped, whatever was being answered. The protocol also tells a running request that its client is
-gone (`scope["tollway.on_disconnect"]`), which saves a waiting task per request.
+gone (`scope["tollway.on_disconnect"]`), which saves a waiting task per request; one that is not yet
+on the road finds it out by `scope["tollway.gone"]`.
 """
 
 from __future__ import annotations
@@ -235,8 +236,12 @@ def protocol(
 
 
 def _leave(cycle: RequestResponseCycle) -> None:
-    leave: Any = cycle.scope.get("tollway.on_disconnect")
-    if leave is not None and not cycle.response_complete:
+    if cycle.response_complete:
+        return
+    scope: Any = cycle.scope
+    scope["tollway.gone"] = True
+    leave = scope.get("tollway.on_disconnect")
+    if leave is not None:
         leave()
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from ..ledger.entries import Reset
+from .decided import TollwayView
 from .workspace_shapes import UpdateWorkspaceRequest, WorkspaceResponse, WorkspacesResponse
 
 Amount = float | int | str
@@ -225,6 +226,8 @@ class GenerationView(msgspec.Struct, kw_only=True):
     request_id: str | None
     session_id: str | None
     response_cache_source_id: str | None = None
+    tollway: TollwayView
+    """What OpenRouter does not tell: what was decided, dropped, held and doubted."""
 
 
 class GenerationResponse(msgspec.Struct):

@@ -18,15 +18,21 @@ Told = Literal["openrouter", "tollway"]
 """How much is told: OpenRouter's object, or ours inside it as well."""
 
 
+PRICE_WEIGHTED = "price_weighted"
+"""The sort of a plan that has none: a draw weighted by price."""
+
+
 def metadata(
     told: Told,
     plan: Plan,
     faults: Sequence[tuple[Attempt, Fault]],
     chosen: Attempt | None,
     took_ms: int,
+    dropped: Sequence[str] = (),
 ) -> dict[str, Any]:
     """`{"openrouter_metadata": …}` of a request that was tried. `chosen`: the attempt that answers,
-    None when none did. `took_ms`: from the request's start until now."""
+    None when none did. `took_ms`: from the request's start until now. `dropped`: what the chosen
+    one's dialect could not carry of the request."""
     tried = [
         {"provider": a.provider.name, "model": a.model.id, "status": f.status} for a, f in faults
     ]
@@ -53,7 +59,7 @@ def metadata(
         "pipeline": list(plan.pipeline),
     }
     if told == "tollway":
-        found["tollway"] = decided(plan)
+        found["tollway"] = {**decided(plan), "dropped": list(dropped)}
     return {"openrouter_metadata": found}
 
 
@@ -61,7 +67,7 @@ def decided(plan: Plan) -> dict[str, Any]:
     """What was decided and why: order, ceilings, drops."""
     return {
         "order": [_attempt(each) for each in plan.attempts],
-        "sort": plan.sort or "price_weighted",
+        "sort": plan.sort or PRICE_WEIGHTED,
         "sticky": None
         if plan.stuck is None
         else {"endpoint": plan.stuck.endpoint, "pinned": plan.stuck.pinned},
@@ -71,7 +77,7 @@ def decided(plan: Plan) -> dict[str, Any]:
             "after_s": plan.hedge.after_s,
             "reserve_usd": usd_from_nano(plan.hedge.reserve_nano),
         },
-        "drops": [_drop(drop) for drop in plan.drops],
+        "drops": [drop_view(drop) for drop in plan.drops],
         "price_ceiling_usd": usd_from_nano(plan.wanted_nano),
         "price_least_usd": usd_from_nano(plan.least_nano),
     }
@@ -108,7 +114,8 @@ def _attempt(each: Attempt) -> dict[str, Any]:
     }
 
 
-def _drop(drop: Drop) -> dict[str, Any]:
+def drop_view(drop: Drop) -> dict[str, Any]:
+    """What was left out, with OpenRouter's name of the reason where it has one."""
     said = {"reason": drop.reason, "model": drop.model, "provider": drop.provider, "tag": drop.tag}
     if drop.detail is not None:
         said["detail"] = drop.detail

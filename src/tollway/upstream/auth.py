@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from ..catalogue.entries import Provider
 from . import signers
+from .variables import ignored, own_keys, value
 
 KEY_HEADER_SCHEMES = frozenset({"header", "bearer"})
 
@@ -49,9 +50,9 @@ def credential_headers(
     if auth.scheme not in KEY_HEADER_SCHEMES:
         return None
     for name in key_names(provider):
-        value = _value(environ, name)
-        if value and _VISIBLE.fullmatch(value):
-            return ((auth.header, Secret(auth.format.replace("{key}", value))),)
+        key = value(environ, name)
+        if key and _VISIBLE.fullmatch(key):
+            return ((auth.header, Secret(auth.format.replace("{key}", key))),)
     return None
 
 
@@ -67,10 +68,10 @@ def base_url(
     if url is None:
         return None
     for placeholder in _PLACEHOLDER.findall(url):
-        value = _variable(environ, provider.variables.get(placeholder, ""))
-        if not value:
+        filling = _variable(environ, provider.variables.get(placeholder, ""))
+        if not filling:
             return None
-        url = url.replace(f"{{{placeholder}}}", value)
+        url = url.replace(f"{{{placeholder}}}", filling)
     return _google_host(url) if "rep_hosts_for_some_regions" in provider.quirks else url
 
 
@@ -89,11 +90,14 @@ def why_not_live(provider: Provider, environ: Mapping[str, str]) -> str:
         name = provider.variables.get(placeholder, "")
         if not name:
             return f"no variable is named for {{{placeholder}}} in its base URL"
-        if not _value(environ, name):
+        if not value(environ, name):
             missing.append(name)
         elif not _variable(environ, name):
             wrong = f"{name} is not fit for a URL: letters, digits, dots and dashes only"
-    return f"set {' and '.join(missing)}" if missing else wrong
+    if not missing:
+        return wrong
+    own = own_keys(environ, provider.auth.env)
+    return f"set {' and '.join(missing)}" + (f" ({ignored(own)})" if own else "")
 
 
 def key_names(provider: Provider) -> tuple[str, ...]:
@@ -114,25 +118,21 @@ def _credential(provider: Provider, environ: Mapping[str, str]) -> tuple[list[st
 
 def _missing_key(provider: Provider, environ: Mapping[str, str]) -> list[str]:
     names = key_names(provider)
-    if any(_value(environ, name) for name in names):
+    if any(value(environ, name) for name in names):
         return []
     return [" or ".join(names) or "a key (its file names no variable)"]
 
 
 def _wrong_key(provider: Provider, environ: Mapping[str, str]) -> str:
-    given = [name for name in key_names(provider) if _value(environ, name)]
-    if not given or any(_VISIBLE.fullmatch(_value(environ, name)) for name in given):
+    given = [name for name in key_names(provider) if value(environ, name)]
+    if not given or any(_VISIBLE.fullmatch(value(environ, name)) for name in given):
         return ""
     return f"{given[0]} holds a line break or another character that no header may hold"
 
 
-def _value(environ: Mapping[str, str], name: str) -> str:
-    return environ.get(name, "").strip()
-
-
 def _variable(environ: Mapping[str, str], name: str) -> str:
-    value = _value(environ, name).removeprefix("https://").rstrip("/")
-    return value if _URL_PART.fullmatch(value) else ""
+    part = value(environ, name).removeprefix("https://").rstrip("/")
+    return part if _URL_PART.fullmatch(part) else ""
 
 
 def _google_host(url: str) -> str:

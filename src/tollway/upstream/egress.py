@@ -51,25 +51,58 @@ _UNSAID = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 
 def is_public(address: str) -> bool:
-    """The address belongs to the public Internet, and so does every IPv4 address inside it."""
+    """The address belongs to the public Internet, and is no way to another one: IPv6 addresses that
+    carry an IPv4 address (mapped, NAT64, 6to4, Teredo) could lead inside, and no server on the
+    Internet needs to be reached by them."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    if not ip.is_global or ip.is_multicast or ip.is_reserved or ip.is_unspecified:
-        return False
-    return isinstance(ip, ipaddress.IPv4Address) or _carries_none(ip)
+    if isinstance(ip, ipaddress.IPv4Address):
+        return not any(ip in network for network in _CLOSED_V4)
+    return ip in _OPEN_V6 and not any(ip in network for network in _CLOSED_V6)
 
 
-def _carries_none(ip: ipaddress.IPv6Address) -> bool:
-    """An IPv6 address that is not a way to an IPv4 address: those ways could lead inside, and no
-    server on the Internet needs to be reached by them."""
-    return (
-        ip.ipv4_mapped is None and ip.sixtofour is None and ip.teredo is None and ip not in _NAT64
+# IANA's registries of special-purpose addresses, written out: what Python's `is_global` says of them
+# differs between its versions, and 3.11 takes 192.0.0.8 and fec0::1 for public.
+_CLOSED_V4 = tuple(
+    map(
+        ipaddress.IPv4Network,
+        (
+            "0.0.0.0/8",  # this host
+            "10.0.0.0/8",
+            "100.64.0.0/10",  # carriers' NAT; Alibaba's metadata
+            "127.0.0.0/8",
+            "168.63.129.16/32",  # Azure's platform, reachable from every machine there
+            "169.254.0.0/16",  # link-local; most clouds' metadata
+            "172.16.0.0/12",
+            "192.0.0.0/24",  # protocol assignments; Oracle's metadata
+            "192.0.2.0/24",  # documentation
+            "192.88.99.0/24",  # 6to4 relays
+            "192.168.0.0/16",
+            "198.18.0.0/15",  # benchmarks
+            "198.51.100.0/24",  # documentation
+            "203.0.113.0/24",  # documentation
+            "224.0.0.0/4",  # multicast
+            "240.0.0.0/4",  # reserved, broadcast
+        ),
     )
+)
+_OPEN_V6 = ipaddress.IPv6Network("2000::/3")
+"""Global unicast. Outside are loopback, IPv4-mapped and -compatible, NAT64 (64:ff9b::/96,
+64:ff9b:1::/48), discard, unique local, link-local, site-local and multicast addresses."""
 
-
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_CLOSED_V6 = tuple(
+    map(
+        ipaddress.IPv6Network,
+        (
+            "2001::/23",  # protocol assignments: Teredo, benchmarks, ORCHID
+            "2001:db8::/32",  # documentation
+            "2002::/16",  # 6to4
+            "3fff::/20",  # documentation
+        ),
+    )
+)
 
 
 class Egress:

@@ -14,6 +14,7 @@ from typing import Protocol
 from ..catalogue.entries import Provider
 from . import Transport, sigv4
 from .google_token import GoogleTokens, read_account
+from .variables import value
 
 Headers = list[tuple[str, str]]
 
@@ -46,7 +47,7 @@ def signer(provider: Provider, environ: Mapping[str, str]) -> Signer | None:
             return AwsSignature(keys, region, provider.auth.service or "bedrock")
         case "oauth2-bearer" if GOOGLE_FILE in provider.auth.env:
             try:
-                account = read_account(_value(environ, GOOGLE_FILE))
+                account = read_account(value(environ, GOOGLE_FILE))
             except ValueError:
                 return None
             return GoogleBearer(GoogleTokens(account))
@@ -57,7 +58,7 @@ def why_no_signer(provider: Provider, environ: Mapping[str, str]) -> tuple[list[
     """Variables that are missing, and what is wrong with one that is set; both empty when
     `signer()` gives one, and for a scheme that is not known here see `signs`."""
     if provider.auth.scheme == "oauth2-bearer":
-        path = _value(environ, GOOGLE_FILE)
+        path = value(environ, GOOGLE_FILE)
         if not path:
             return [GOOGLE_FILE], ""
         try:
@@ -66,12 +67,12 @@ def why_no_signer(provider: Provider, environ: Mapping[str, str]) -> tuple[list[
             return [], f"{GOOGLE_FILE}: {error}"
         return [], ""
     names = _aws_names(provider)
-    missing = [name for name in (names["id"], names["secret"]) if not _value(environ, name)]
+    missing = [name for name in (names["id"], names["secret"]) if not value(environ, name)]
     if missing:
         bearer = f" (or {names['bearer']})" if names["bearer"] and len(missing) == 2 else ""
         return [" and ".join(missing) + bearer], ""
     for name in (names["id"], names["secret"], names["token"]):
-        if not _TOKEN.fullmatch(_value(environ, name) or "-"):
+        if not _TOKEN.fullmatch(value(environ, name) or "-"):
             return [], f"{name} holds a space or another character that no AWS key has"
     return [], ""
 
@@ -88,13 +89,13 @@ def aws_bearer(provider: Provider, environ: Mapping[str, str]) -> str:
     """A Bedrock API key, which goes before signing keys as in AWS's own clients; "" = none."""
     if provider.auth.scheme != "aws-sigv4":
         return ""
-    value = _value(environ, _aws_names(provider)["bearer"])
-    return value if _TOKEN.fullmatch(value) else ""
+    bearer = value(environ, _aws_names(provider)["bearer"])
+    return bearer if _TOKEN.fullmatch(bearer) else ""
 
 
 def aws_region(provider: Provider, environ: Mapping[str, str]) -> str:
-    value = _value(environ, provider.variables.get("region", "AWS_REGION"))
-    return value if _REGION.fullmatch(value) else ""
+    region = value(environ, provider.variables.get("region", "AWS_REGION"))
+    return region if _REGION.fullmatch(region) else ""
 
 
 class AwsSignature:
@@ -148,8 +149,8 @@ class GoogleBearer:
 
 def _aws_keys(provider: Provider, environ: Mapping[str, str]) -> sigv4.Keys | None:
     names = _aws_names(provider)
-    key_id, secret = _value(environ, names["id"]), _value(environ, names["secret"])
-    token = _value(environ, names["token"])
+    key_id, secret = value(environ, names["id"]), value(environ, names["secret"])
+    token = value(environ, names["token"])
     if not _TOKEN.fullmatch(key_id) or not _TOKEN.fullmatch(secret):
         return None
     if token and not _TOKEN.fullmatch(token):
@@ -171,10 +172,6 @@ def _aws_names(provider: Provider) -> dict[str, str]:
         part: next((name for name in provider.auth.env if name.endswith(ending)), "")
         for part, ending in _AWS_ENDINGS.items()
     }
-
-
-def _value(environ: Mapping[str, str], name: str) -> str:
-    return environ.get(name, "").strip() if name else ""
 
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
