@@ -9,7 +9,7 @@ OpenRouter: plugins, context compression.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -115,7 +115,7 @@ class _History:
         self._thread = thread
         self._raws = raws
         self._entries = [thread.entry(msgspec.json.decode(raw)) for raw in raws]
-        self._sizes = list(_sizes(request, thread, raws))
+        self._sizes, self._beside = _sizes(request, thread, raws)
         self._kept: Kept = {}
 
     def within(self, window: int | None, most: int) -> Request | None:
@@ -131,7 +131,7 @@ class _History:
         # A token for 4 bytes is an estimate, so a tenth is left. A question that leaves no room for
         # a long answer is still better asked.
         for tokens in ((window - free) * 9 // 10, window * 9 // 10):
-            shorter = self._with(Room(4 * tokens - self._beside(), most))
+            shorter = self._with(Room(4 * tokens - self._beside, most))
             if shorter is not None and shorter.prompt_tokens_likely < window:
                 return shorter
         return None
@@ -159,11 +159,6 @@ class _History:
             },
         }
 
-    def _beside(self) -> int:
-        """Bytes of everything but the history: tools, schema, a system prompt of its own."""
-        request = self._request
-        return request.prompt_bytes + 4 * (request.media_tokens + 1) - sum(self._sizes)
-
     def _with(self, room: Room) -> Request | None:
         kept = middle_out(self._entries, self._sizes, room, self._texts)
         if not kept:
@@ -180,15 +175,23 @@ class _History:
         return [text_size(container[key]) for container, key in slots]
 
 
-def _sizes(request: Request, thread: Thread, raws: Sequence[Raw]) -> Iterator[int]:
-    """What each entry counts for, at 4 bytes a token. Where media are involved the dialect says."""
+def _sizes(request: Request, thread: Thread, raws: Sequence[Raw]) -> tuple[list[int], int]:
+    """What each entry counts for, at 4 bytes a token, and what everything else does: tools, schema,
+    a system prompt of its own. Where media are involved the dialect says what they count for."""
+    beside = request.prompt_bytes - len(request.fields[thread.field]) + _FRAME_BYTES
     if not request.media_tokens:
-        yield from (len(raw) + 1 for raw in raws)
-        return
+        return [len(raw) + 1 for raw in raws], beside
+    sizes: list[int] = []
+    beside += 4 * request.media_tokens
     for raw in raws:
         alone = measured(request, {thread.field: Raw(b"[" + bytes(raw) + b"]")})
-        yield alone.prompt_bytes + 4 * alone.media_tokens
+        sizes.append(alone.prompt_bytes + 4 * alone.media_tokens)
+        beside += len(raw) + 2 - sizes[-1]
+    return sizes, beside
 
+
+_FRAME_BYTES = 16
+"""Brackets, and the token that every estimate adds."""
 
 _MEASURED = (
     "prompt_bytes",

@@ -52,9 +52,12 @@ def middle_out(
     last_asked = max((n for n, entry in enumerate(entries) if entry.role == "user"), default=-1)
     closed = _closed(entries)
     exchanges = _exchanges(entries, sizes, closed)
-    steps = [step for unit in exchanges for step in _steps(entries, sizes, closed, unit)]
+    steps: list[Unit] | None = None
     for least in (PART_LEAST, CUT_LEAST):
-        for units in (exchanges, steps):
+        for finer in (False, True):
+            if finer and steps is None:
+                steps = [s for unit in exchanges for s in _steps(entries, sizes, closed, unit)]
+            units = steps if finer and steps is not None else exchanges
             kept = _both_ends(entries, units, left, texts, last_asked, least)
             if kept is not None:
                 kept.update(dict.fromkeys(fixed))
@@ -90,23 +93,21 @@ def _closed(entries: Sequence[Entry]) -> set[int]:
 
 def _exchanges(entries: Sequence[Entry], sizes: Sequence[int], closed: set[int]) -> list[Unit]:
     """Each begins where somebody asks."""
-    units: list[Unit] = []
-    places: list[int] = []
-
-    def end() -> None:
-        if places:
-            sealed = any(entries[n].sealed for n in places)
-            units.append(Unit(tuple(places), sum(sizes[n] for n in places), sealed))
-            places.clear()
-
+    groups: list[list[int]] = []
     for n, entry in enumerate(entries):
         if entry.role == "system":
             continue
-        if entry.role == "user" and n not in closed:
-            end()
-        places.append(n)
-    end()
-    return units
+        if not groups or (entry.role == "user" and n not in closed):
+            groups.append([])
+        groups[-1].append(n)
+    return [_unit(entries, sizes, places) for places in groups]
+
+
+def _unit(entries: Sequence[Entry], sizes: Sequence[int], places: list[int]) -> Unit:
+    if len(places) == 1:
+        return Unit((places[0],), sizes[places[0]], entries[places[0]].sealed)
+    sealed = any(entries[n].sealed for n in places)
+    return Unit(tuple(places), sum(sizes[n] for n in places), sealed)
 
 
 def _steps(
@@ -114,14 +115,14 @@ def _steps(
 ) -> list[Unit]:
     """An exchange in its parts: the question, and each answer with the results of its calls. One
     with reasoning is not parted: providers check what follows what."""
-    if unit.sealed:
+    if unit.sealed or len(unit.places) == 1:
         return [unit]
     steps: list[list[int]] = []
     for n in unit.places:
         if not steps or (entries[n].role in ("user", "assistant") and n not in closed):
             steps.append([])
         steps[-1].append(n)
-    return [Unit(tuple(step), sum(sizes[n] for n in step), False) for step in steps]
+    return [_unit(entries, sizes, places) for places in steps]
 
 
 # ---- from both ends inwards ----------------------------------------------------------------------
