@@ -18,7 +18,7 @@ from msgspec import Raw
 from ..canon import Request
 from ..dialects import dialect
 from ..routing.entries import Offer, Plan
-from .middle_out import Kept, Room, middle_out
+from .middle_out import Room, middle_out
 from .threads import Thread, read, shortened, text_size, written
 
 SMALL_TOKENS = 8_192
@@ -116,7 +116,7 @@ class _History:
         self._raws = raws
         self._entries = [thread.entry(msgspec.json.decode(raw)) for raw in raws]
         self._sizes, self._beside = _sizes(request, thread, raws)
-        self._kept: Kept = {}
+        self._count = self._shortened = 0
 
     def within(self, window: int | None, most: int) -> Request | None:
         """A request that fits; None when none does, or when this one already does."""
@@ -138,8 +138,7 @@ class _History:
 
     def report(self, shorter: Request, window: int | None) -> dict[str, Any]:
         """The entry of the pipeline."""
-        before, after = len(self._raws), len(self._kept)
-        cut = sum(most is not None for most in self._kept.values())
+        before, after, cut = len(self._raws), self._count, self._shortened
         done = f"Kept {after:,} of {before:,} messages"
         if cut:
             done += f", {cut:,} of them shortened"
@@ -163,16 +162,27 @@ class _History:
         kept = middle_out(self._entries, self._sizes, room, self._texts)
         if not kept:
             return None
-        self._kept = kept
-        entries = [
-            self._raws[n] if most is None else shortened(self._raws[n], self._thread, most)
-            for n, most in kept.items()
-        ]
+        entries: list[Raw] = []
+        self._shortened = 0
+        for n, most in kept.items():
+            raw = self._raws[n]
+            if most is not None:
+                raw, changed = shortened(raw, self._thread, most)
+                self._shortened += changed
+            entries.append(raw)
+        self._count = len(entries)
         return measured(self._request, written(self._request, self._thread, entries))
 
     def _texts(self, place: int) -> list[int]:
-        slots = self._thread.slots(msgspec.json.decode(self._raws[place]))
-        return [text_size(container[key]) for container, key in slots]
+        """Sizes as they count in the entry as it came. Escapes and spaces that are gone once it is
+        written anew are shared out, so that what a cut saves is not underrated."""
+        message = msgspec.json.decode(self._raws[place])
+        sizes = [text_size(container[key]) for container, key in self._thread.slots(message)]
+        spare = len(self._raws[place]) - len(msgspec.json.encode(message))
+        total = sum(sizes)
+        if spare <= 0 or total == 0:
+            return sizes
+        return [size + spare * size // total for size in sizes]
 
 
 def _sizes(request: Request, thread: Thread, raws: Sequence[Raw]) -> tuple[list[int], int]:

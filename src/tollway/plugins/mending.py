@@ -51,7 +51,9 @@ def mended(text: str) -> str | None:
     for value in _whole(text):
         return value
     body = _body(text)
-    return _closed(body) or _repaired(body)
+    cut = body[: max(body.rfind("}"), body.rfind("]")) + 1]
+    # Behind the last bracket stands a sentence, or the last members of something unfinished.
+    return _closed(body) or _closed(cut) or _repaired(cut if cut and _balanced(cut) else body)
 
 
 # ---- a whole value in other text -----------------------------------------------------------------
@@ -99,15 +101,14 @@ _CLOSING = re.compile(r"[}\]{\[]")
 
 
 def _body(text: str) -> str:
-    """The text from its first bracket, without what follows a fence or the last bracket."""
+    """The text from its first bracket to the end of the fence it stands in, if it does."""
     start = _START.search(text)
     assert start is not None
     before, body = text[: start.start()], text[start.start() :]
-    if "```" in before and "```" in body:
-        body = body.rpartition("```")[0]
-    end = max(body.rfind("}"), body.rfind("]")) + 1
-    # Behind the last bracket an unfinished member may stand, or a sentence.
-    return body if end == 0 or '"' in body[end:] else body[:end]
+    if "```" not in before:
+        return body
+    inside, _, after = body.rpartition("```")
+    return inside if inside and '"' not in after else body
 
 
 _MARKS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]|,(?=\s*(?:[}\]]|\Z))', re.DOTALL)
@@ -134,6 +135,11 @@ def _closed(body: str) -> str | None:
     pieces += reversed(wanted)
     whole = "".join(pieces)
     return whole if len(whole) > 2 and parses(whole) else None
+
+
+def _balanced(body: str) -> bool:
+    marks = [body[mark.start()] for mark in _MARKS.finditer(body[:CLOSED_CHARS_MAX])]
+    return sum(m in "{[" for m in marks) <= sum(m in "}]" for m in marks)
 
 
 # ---- character by character ----------------------------------------------------------------------

@@ -62,12 +62,15 @@ def written(request: Request, thread: Thread, entries: Sequence[Raw]) -> dict[st
     return {**request.fields, thread.field: raw}
 
 
-def shortened(raw: Raw, thread: Thread, most: int) -> Raw:
-    """An entry whose texts have at most `most` bytes each, as JSON."""
+def shortened(raw: Raw, thread: Thread, most: int) -> tuple[Raw, bool]:
+    """An entry whose texts have at most `most` bytes each, as JSON; and whether one had more."""
     message = msgspec.json.decode(raw)
+    changed = False
     for container, key in thread.slots(message):
-        container[key] = cut(container[key], most)
-    return Raw(msgspec.json.encode(message))
+        shorter = cut(container[key], most)
+        changed = changed or shorter is not container[key]
+        container[key] = shorter
+    return Raw(msgspec.json.encode(message)), changed
 
 
 def text_size(text: str) -> int:
