@@ -314,6 +314,31 @@ def test_a_thousand_ways_to_be_odd_are_refused_or_fitted_and_never_a_crash() -> 
 
 
 def test_a_cut_is_never_longer_than_it_may_be() -> None:
-    for sample in ("x" * 5_000, '"\\\n' * 2_000, "\x01" * 3_000, "😀é" * 2_000, "a" * 161):
+    for sample in ("x" * 5_000, '"\\\n' * 2_000, "\x01" * 3_000, "😀é" * 2_000, "a" * 161, _QUOTED):
         for most in (CUT_LEAST, 161, 200, 777, 4_999):
             assert text_size(cut(sample, most)) <= max(most, 0) or text_size(sample) <= most
+
+
+_QUOTED = '"' * 1_000 + "a" * 4_000 + '"' * 1_000
+"""Its ends weigh twice what its middle does."""
+
+
+def test_an_answer_beside_reasoning_or_with_citations_is_never_cut() -> None:
+    for name in DIALECTS:
+        said = [Exchange(20_000, answered=3_000, thinks=True)]
+        request = parsed(name, {**spoken(name, [*said, Exchange(100)]), **ON})
+        shorter, made = fit(request, window(3_000))
+        before, after = entries(name, request), entries(name, shorter)
+        answer = next(entry for entry in before if "a0:" in json.dumps(entry))
+        assert made.attempts and answer in after
+        assert sum(entry not in before for entry in after) == 1
+    block = {"type": "text", "text": "c" * 9_000, "citations": [{"type": "char_location"}]}
+    said_so: list[dict[str, Any]] = [
+        {"role": "user", "content": "u" * 20_000},
+        {"role": "assistant", "content": [block]},
+        {"role": "user", "content": "and?"},
+    ]
+    fields = {"messages": said_so, "max_tokens": 50, **ON}
+    shorter, _ = fit(parsed("anthropic_messages", fields), window(4_000))
+    after = entries("anthropic_messages", shorter)
+    assert after[1] == said_so[1] and len(after[0]["content"]) < 5_000

@@ -28,6 +28,8 @@ GOLDEN: list[tuple[str, Any]] = [
     ("{'a': 'it''s'}", None),
     ('{"a": True, "b": None, "c": False}', {"a": True, "b": None, "c": False}),
     ('{"a": "one" "b": 2}', {"a": "one", "b": 2}),
+    ("{a: [1, 2], b: 3", {"a": [1, 2], "b": 3}),
+    ("{a: [1, 2]} as I said, b", {"a": [1, 2]}),
     ('{"a": 1, // why\n "b": 2}', {"a": 1, "b": 2}),
     ('{"a": "line\nbreak"}', {"a": "line\nbreak"}),
     ('{"a": "she said "hi" to me"}', {"a": 'she said "hi" to me'}),
