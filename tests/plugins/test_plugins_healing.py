@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tollway.caching.tape import Kept, replay
 from tollway.canon import Request, Usage
 from tollway.dialects import Bill, Head, Relay, dialect
 from tollway.errors import Internal
@@ -241,3 +242,15 @@ def test_a_fault_is_a_fault() -> None:
     relay.finish()
     assert relay.meter.fault is not None and relay.meter.notes == ()
     assert json.loads(relay.failure(Internal()))["error"]["code"] == 500
+
+
+def test_an_answer_that_is_told_again_from_the_cache_is_repaired_again() -> None:
+    """What is kept is what the provider said."""
+    kept = Kept(
+        "gen-0", "acme/one", "Acme", "acme/one@acme", "v1", "openai_chat", (),
+        chat('{"a": 1,}'), True, "stop", "stop", 0.0, 0.0, 60,
+    )  # fmt: skip
+    body = b"".join(replay(kept, asked("openai_chat"), "gen-2", 1_700_000_000))
+    assert json.loads(body)["id"] == "gen-2" and told("openai_chat", body) == '{"a": 1}'
+    body = b"".join(replay(kept, asked("openai_chat", plugins=[]), "gen-3", 1_700_000_000))
+    assert told("openai_chat", body) == '{"a": 1,}'
