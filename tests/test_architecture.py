@@ -9,6 +9,7 @@ SRC = Path(__file__).parent.parent / "src" / "tollway"
 CORE = {"canon", "conversation", "money", "errors"}
 PURE = {
     "dialects",
+    "plugins",
     "presets",
     "routing",
     "receipt",

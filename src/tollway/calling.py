@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from . import dialects
 from .caching import Taped
 from .canon import Request
 from .dialects import Head, Relay, dialect
 from .dialects.searching import with_search
 from .gateway import Gateway
+from .plugins.healing import relay_for
 from .receipt import Asked
 from .routing.entries import Attempt
 from .upstream import Answer, AttemptFailed
@@ -99,7 +99,7 @@ class Try:
             raise AttemptFailed(
                 out.parse_fault(answer.status, answer.headers, body, now_s=now_s, quirks=quirks)
             )
-        relay = dialects.relay(request, self._head, attempt.endpoint.dialect, quirks)
+        relay = relay_for(request, self._head, attempt.endpoint.dialect, quirks)
         if self._tape_bytes:
             relay = Taped(relay, attempt, self._tape_bytes)
         self.relay = relay

@@ -6,7 +6,7 @@ these and back; routing, metering and money read them.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -210,6 +210,27 @@ class UsedPreset(msgspec.Struct, frozen=True):
     """Fields of the preset that have no place in the caller's dialect."""
 
 
+class PluginOptions(msgspec.Struct, frozen=True):
+    """Options that the plugin itself reads: the caller's object, and where it stands in the body
+    (`plugins[0]`)."""
+
+    path: str
+    raw: dict[str, Any]
+
+
+class Plugins(msgspec.Struct, frozen=True):
+    """The caller's `plugins`, parsed."""
+
+    compression: bool | None = None
+    """Context compression on, off, or not said: then it is on for small windows only."""
+    healing: bool = False
+    options: dict[str, PluginOptions] = {}
+    """Of routers that were named and not switched off, by their id."""
+
+
+NO_PLUGINS = Plugins()
+
+
 class Request(msgspec.Struct, frozen=True):
     """One inference request as routing, admission and metering see it.
 
@@ -246,6 +267,7 @@ class Request(msgspec.Struct, frozen=True):
     cache_marked: bool = False
     """The caller placed cache breakpoints, so cache writes may be billed."""
     preferences: Preferences = NO_PREFERENCES
+    plugins: Plugins = NO_PLUGINS
     session_id: str | None = None
     user: str | None = None
     preset: UsedPreset | None = None

@@ -95,6 +95,15 @@ def no_model() -> CallerError:
     )
 
 
+def plugin_not_offered(path: str, name: str, what: str, known: Sequence[str]) -> CallerError:
+    """A plugin of OpenRouter's that does not run here; doing nothing would be a lie."""
+    return bad_field(
+        path,
+        f"{name!r} ({what}) is not offered here yet; offered are {', '.join(known)}. "
+        "Leave it out, or send it with enabled: false",
+    )
+
+
 def bad_json(problem: str) -> CallerError:
     return CallerError(f"The body is not valid JSON: {problem}")
 

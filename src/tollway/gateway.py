@@ -31,6 +31,7 @@ from .ledger.rules import UnknownHold
 from .ledger.sqlite import Ledger
 from .metrics import Metrics
 from .money import parse_usd
+from .plugins.compression import fitted
 from .routing import sticky
 from .routing.budget import RetryBudget
 from .routing.candidates import Pool
@@ -162,17 +163,22 @@ class Gateway:
         router = routed(request)
         found = None if router is None else self._route(router, request, caller, now_s)
         offers = self.index.offers(request.models) if found is None else found.offers
-        decided = plan(
-            request,
-            offers,
-            self.health,
-            caller.policy,
-            now_s=now_s,
-            random=self.random,
-            resolve_provider=self.catalogue.provider_slug,
-            stuck=self.stuck(caller.workspace, request, offers, now_s),
-        )
-        return request, decided if found is None else found.told(decided)
+        stuck = self.stuck(caller.workspace, request, offers, now_s)
+
+        def decided(asked: Request) -> Plan:
+            made = plan(
+                asked,
+                offers,
+                self.health,
+                caller.policy,
+                now_s=now_s,
+                random=self.random,
+                resolve_provider=self.catalogue.provider_slug,
+                stuck=stuck,
+            )
+            return made if found is None else found.told(made)
+
+        return fitted(request, decided(request), offers, decided)
 
     def _route(self, router: Router, request: Request, caller: Caller, now_s: float) -> Route:
         """The models that routers pick for a request. Raises CallerError."""

@@ -49,7 +49,7 @@ def test_what_is_the_routers_or_says_who_asks_stays_here() -> None:
         "models": ["c/d"],
         "route": "fallback",
         "provider": {"sort": "price"},
-        "plugins": [{"id": "web"}],
+        "plugins": [{"id": "context-compression"}],
         "preset": "p",
         "transforms": ["middle-out"],
         "session_id": "s",

@@ -199,7 +199,7 @@ def test_a_plugin_that_is_switched_off_says_nothing() -> None:
 
 
 def test_a_bad_option_is_refused_with_its_place() -> None:
-    plugins = [{"id": "web"}, {"id": "auto-router", "allowed_models": ["a/*", 7]}]
+    plugins = [{"id": "response-healing"}, {"id": "auto-router", "allowed_models": ["a/*", 7]}]
     error = refused(ask(["a1/m1", "tollway/auto"], plugins=plugins))
     assert (error.status, error.metadata["field"]) == (400, "plugins[1].allowed_models[1]")
 

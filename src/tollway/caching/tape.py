@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from .. import dialects
 from ..canon import FinishReason, Request, Usage
 from ..dialects import Bill, Head, Relay
 from ..errors import TollwayError
 from ..ledger.entries import Generation
+from ..plugins.healing import relay_for
 from ..routing.entries import Attempt
 
 STEP_BYTES = 65_536
@@ -135,7 +135,7 @@ def replay(
     """The caller's bytes of an answer told again: of a stream piece by piece, else the body last.
     `request` is the one that asks now; `beside` are further fields of the end, as in `Bill`."""
     head = Head(id, told.model, told.provider, created, request.stream, replayed=True)
-    relay = dialects.relay(request, head, told.outbound, told.quirks)
+    relay = relay_for(request, head, told.outbound, told.quirks)
     for start in range(0, len(told.data), STEP_BYTES):
         piece = relay.feed(told.data[start : start + STEP_BYTES])
         if piece:

@@ -81,6 +81,7 @@ class Meter:
         "fault",
         "finish",
         "native_finish",
+        "notes",
         "opaque",
         "reasoning_bytes",
         "service_tier",
@@ -99,6 +100,8 @@ class Meter:
         """The answer carried state that only its provider can read: signed or encrypted reasoning."""
         self.finish: FinishReason | None = None
         self.native_finish: str | None = None
+        self.notes: tuple[dict[str, Any], ...] = ()
+        """What was done to the answer on its way: entries of OpenRouter's metadata pipeline."""
         self.usage: Usage | None = None
         """As the provider reported it, None when it did not."""
         self.fault: Fault | None = None

@@ -17,6 +17,7 @@ from msgspec import Raw
 from .. import errors
 from ..canon import Request
 from . import openai_chat_schema as schema
+from .plugins import plugins
 from .preferences import preferences
 from .problems import bad_request
 
@@ -75,6 +76,7 @@ def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") 
         or "cache_breakpoint" in seen.traits
         or chat.cache_control is not None,
         preferences=preferences(chat.provider),
+        plugins=plugins(chat.plugins, chat.transforms),
         session_id=chat.session_id or headers.get("x-session-id", "")[:256] or None,
         user=chat.user,
         traits=frozenset(seen.traits) if seen.traits else _NO_TRAITS,

@@ -29,6 +29,7 @@ from .openai_chat_request import (
     text_bytes,
 )
 from .openai_usage import render_usage
+from .plugins import plugins
 from .preferences import preferences
 from .problems import bad_request
 from .reasoning import wanted
@@ -64,6 +65,7 @@ def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") 
         choices=asked.n or 1,
         prompt_bytes=text_bytes(fields),
         preferences=preferences(asked.provider),
+        plugins=plugins(asked.plugins, asked.transforms),
         session_id=asked.session_id or headers.get("x-session-id", "")[:256] or None,
         user=asked.user,
     )

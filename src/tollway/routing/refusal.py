@@ -140,7 +140,7 @@ def _excluded(plan: Plan, wishes: list[Drop], index: Index) -> CallerError:
     if reasons == {"choices"}:
         return errors.bad_field("n", why)
     if reasons == {"context_length"}:
-        return errors.context_too_long(plan.requested, why)
+        return errors.context_too_long(plan.requested, f"{why}; {_SHORTEN}")
     code = "constraint_filtered"
     if reasons == {"data_region"}:
         code = "region_restricted"
@@ -182,6 +182,8 @@ def _not_live(drops: list[Drop], index: Index) -> str:
     named = " or ".join(env[:_ENV_MAX])
     return f"no provider of {models} has a credential here; set {named}"
 
+
+_SHORTEN = "shorten it, or send the plugin context-compression"
 
 _ENV_MAX = 4
 """A sentence with twenty variables helps nobody."""

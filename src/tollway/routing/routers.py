@@ -130,18 +130,8 @@ def session_of(request: Request, router: Router) -> str:
 
 def options_of(request: Request, router: Router) -> Options:
     """What `plugins` says to this router. A slug reads its own plugin only. Raises CallerError."""
-    raw = request.fields.get("plugins")
-    if raw is None:
-        return NO_OPTIONS
-    try:
-        plugins = msgspec.json.decode(raw, type=list[dict[str, Any]])
-    except msgspec.DecodeError:
-        raise errors.bad_field("plugins", "expected a list of objects with an id") from None
-    for n, plugin in enumerate(plugins):
-        if plugin.get("id") == router.plugin:
-            options = auto_router_options(plugin, f"plugins[{n}]")
-            return options if options.enabled else NO_OPTIONS
-    return NO_OPTIONS
+    given = request.plugins.options.get(router.plugin)
+    return NO_OPTIONS if given is None else auto_router_options(given.raw, given.path)
 
 
 # ---- picking -------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from ..openai_chat_request import (
     IMAGE_TOKENS,
     TEXT_FILE_BYTES_PER_TOKEN,
 )
+from ..plugins import plugins
 from ..preferences import preferences
 from ..problems import bad_request
 from . import schema
@@ -73,6 +74,7 @@ def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") 
         images=seen.images,
         cache_marked=seen.cache_marked or asked.cache_control is not None,
         preferences=preferences(asked.provider),
+        plugins=plugins(asked.plugins, asked.transforms),
         session_id=asked.session_id or headers.get("x-session-id", "")[:256] or None,
         user=user[:256] if user else None,
         version=headers.get("anthropic-version", VERSION),

@@ -141,6 +141,7 @@ class Messages(Counted, kw_only=True):
     route: str | None = None
     provider: Provider | None = None
     plugins: list[dict[str, Any]] | None = None
+    transforms: list[str] | None = None
     preset: str | None = None
     stream: bool | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None

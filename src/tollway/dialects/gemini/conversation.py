@@ -74,6 +74,7 @@ _TAKEN = frozenset(
         "models",
         "provider",
         "plugins",
+        "transforms",
         "session_id",
         "user",
         "trace",

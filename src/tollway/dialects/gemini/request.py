@@ -18,6 +18,7 @@ from msgspec import Raw
 from ... import errors
 from ...canon import Request
 from .. import openai_chat_request as measure
+from ..plugins import plugins
 from ..preferences import preferences
 from ..problems import bad_request
 from . import schema
@@ -89,6 +90,7 @@ def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") 
         images=seen.images,
         cache_marked=given.cached_content is not None,
         preferences=preferences(given.provider),
+        plugins=plugins(given.plugins, given.transforms),
         session_id=given.session_id or headers.get("x-session-id", "")[:256] or None,
         user=given.user,
         sse=headers.get(ALT_HEADER, "") == "sse",

@@ -174,6 +174,7 @@ class Generate(Struct, rename="camel"):
     models: Annotated[list[shared.Slug], Meta(max_length=shared.MODELS_MAX)] | None = None
     provider: shared.Provider | None = None
     plugins: list[dict[str, Any]] | None = None
+    transforms: list[str] | None = None
     session_id: shared.Tag | None = msgspec.field(default=None, name="session_id")
     user: shared.Tag | None = None
 

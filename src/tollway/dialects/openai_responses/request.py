@@ -34,6 +34,7 @@ from ..openai_chat_request import (
     output_limit,
     params_of,
 )
+from ..plugins import plugins
 from ..preferences import preferences
 from ..problems import bad_request
 from . import schema
@@ -84,6 +85,7 @@ def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") 
         images=seen.images,
         cache_marked="cache" in seen.traits or asked.cache_control is not None,
         preferences=preferences(asked.provider),
+        plugins=plugins(asked.plugins, asked.transforms),
         session_id=asked.session_id or headers.get("x-session-id", "")[:256] or None,
         user=asked.user,
         traits=frozenset(seen.traits),
