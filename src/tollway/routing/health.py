@@ -32,6 +32,7 @@ from .records import (
     Percentiles,
     Record,
 )
+from .troubles import Troubles
 
 __all__ = ["SAMPLES", "Health", "Outcome", "Percentiles", "sick"]
 
@@ -62,15 +63,13 @@ class Health:
 
     __slots__ = (
         "_concurrency",
-        "_cooling",
         "_ejections",
         "_heard",
-        "_outage",
         "_over_s",
         "_poor",
         "_records",
-        "_resting",
         "_tiers",
+        "_troubles",
         "revision",
     )
 
@@ -78,13 +77,11 @@ class Health:
         self._records: dict[str, Record] = {}
         self._heard: dict[str, Record] = {}
         """What other processes of this home measured; replaced whole."""
-        self._outage: dict[str, float] = {}
-        self._resting: dict[str, float] = {}
-        self._cooling: dict[str, float] = {}
+        self._troubles = Troubles()
         self._poor: dict[str, tuple[int, float]] = {}
         """Endpoints whose uptime class is not NORMAL, and when that was looked at."""
         self._over_s = inf
-        """When the next of these troubles is over; infinity while there is none."""
+        """When the next trouble or ejection is over; infinity while there is none."""
         self._ejections = Ejections()
         self._concurrency = Concurrency(RECORDS_MAX)
         self._tiers: dict[tuple[str, ...], tuple[float, list[int] | None]] = {}
@@ -139,13 +136,13 @@ class Health:
         elif sick(fault):
             if fault.retry == "cool":
                 provider = _key(endpoint.provider, credential)
-                self._trouble(self._cooling, provider, now_s + COOL_S)
+                self._trouble(self._troubles.cooling, provider, now_s + COOL_S)
             self._ill(key, began_s, now_s)
         else:
             if fault.status == 429 and not fault.local:
                 rest_s = CAPACITY_REST_S if fault.retry_after_s is None else fault.retry_after_s
                 rest_s = min(max(rest_s, 0.0), CAPACITY_REST_MAX_S)
-                self._trouble(self._resting, key, now_s + rest_s)
+                self._trouble(self._troubles.resting, key, now_s + rest_s)
             if self._ejections:
                 self._ejections.left(key, began_s)
 
@@ -178,9 +175,9 @@ class Health:
                 return EJECTED
         if self.cooling(provider, now_s, credential):
             return COOLING
-        if self._outage.get(key, 0.0) > now_s:
+        if self._troubles.outage.get(key, 0.0) > now_s:
             return UNSTABLE
-        if self._resting.get(key, 0.0) > now_s or key in self._concurrency.full:
+        if self._troubles.resting.get(key, 0.0) > now_s or key in self._concurrency.full:
             return RESTING
         return STABLE
 
@@ -188,7 +185,8 @@ class Health:
         """(endpoint key, provider) → rank first, uptime class within it, as one number below
         STANDINGS. For a plan that asks of twenty: what is nobody's trouble is looked at once."""
         ejections, poor, full = self._ejections, self._poor, self._concurrency.full
-        outage, resting, cooling = self._outage, self._resting, self._cooling
+        troubles = self._troubles
+        outage, resting, cooling = troubles.outage, troubles.resting, troubles.cooling
         behind = ejections.behind(now_s) if ejections else ()
 
         def standing(key: str, provider: str) -> int:
@@ -231,15 +229,15 @@ class Health:
     def unstable(self, endpoint_key: str, now_s: float, credential: str = "") -> bool:
         """It had an outage in the last 30 s: three sick calls in a row, or a sick call while at
         least half of the calls of the last 30 s were."""
-        return self._outage.get(_key(endpoint_key, credential), 0.0) > now_s
+        return self._troubles.outage.get(_key(endpoint_key, credential), 0.0) > now_s
 
     def resting(self, endpoint_key: str, now_s: float, credential: str = "") -> bool:
         """It is short of capacity until the moment it named itself."""
-        return self._resting.get(_key(endpoint_key, credential), 0.0) > now_s
+        return self._troubles.resting.get(_key(endpoint_key, credential), 0.0) > now_s
 
     def cooling(self, provider: str, now_s: float, credential: str = "") -> bool:
         """It refused our credential less than a minute ago."""
-        return self._cooling.get(_key(provider, credential), 0.0) > now_s
+        return self._troubles.cooling.get(_key(provider, credential), 0.0) > now_s
 
     def waiting(self, endpoint_key: str, credential: str = "") -> int:
         """Calls that wait there for their first token."""
@@ -309,9 +307,9 @@ class Health:
             format=digest.FORMAT,
             at_s=now_s,
             records=digest.pieces(self._records.items(), now_s),
-            outage=dict(self._outage),
-            resting=dict(self._resting),
-            cooling=dict(self._cooling),
+            outage=dict(self._troubles.outage),
+            resting=dict(self._troubles.resting),
+            cooling=dict(self._troubles.cooling),
             ejections=dict(self._ejections.told()),
         )
 
@@ -351,7 +349,7 @@ class Health:
     def _ill(self, key: str, began_s: float, now_s: float) -> None:
         record = self._record(key)
         if record.ill(now_s):
-            self._trouble(self._outage, key, now_s + OUTAGE_S)
+            self._trouble(self._troubles.outage, key, now_s + OUTAGE_S)
         self._judge(key, now_s)
         if self._ejections.ill(key, record.run, began_s, now_s):
             self._over_s = min(self._over_s, self._ejections.forget(now_s))
@@ -399,31 +397,18 @@ class Health:
         self._judge(key, now_s)
 
     def _hear_troubles(self, told: Digest, now_s: float) -> None:
-        """The later end of the same trouble counts, whoever said it."""
-        for until, said in (
-            (self._outage, told.outage),
-            (self._resting, told.resting),
-            (self._cooling, told.cooling),
-        ):
-            for key, end_s in said.items():
-                if end_s > now_s and end_s > until.get(key, 0.0):
-                    self._trouble(until, key, end_s)
+        self._troubles.hear(told, now_s)
         for key, state in told.ejections.items():
             self._ejections.hear(key, *state)
-        self._over_s = min(self._over_s, self._ejections.forget(now_s))
-
-    def _trouble(self, until: dict[str, float], key: str, end_s: float) -> None:
-        until[key] = end_s
-        self._over_s = min(self._over_s, end_s)
+        self._forget(now_s)
 
     def _forget(self, now_s: float) -> None:
-        """Drop what is over, so that a day of trouble does not stay in memory."""
-        kinds = (self._outage, self._resting, self._cooling)
-        for until in kinds:
-            for key in [key for key, end_s in until.items() if end_s <= now_s]:
-                del until[key]
-        troubles = min((end_s for until in kinds for end_s in until.values()), default=inf)
-        self._over_s = min(troubles, self._ejections.forget(now_s))
+        self._troubles.forget(now_s)
+        self._over_s = min(self._troubles.over_s, self._ejections.forget(now_s))
+
+    def _trouble(self, until: dict[str, float], key: str, end_s: float) -> None:
+        self._troubles.add(until, key, end_s)
+        self._over_s = min(self._over_s, end_s)
 
 
 STANDINGS: Final = 32
