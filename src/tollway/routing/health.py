@@ -245,17 +245,23 @@ class Health:
 
     # ---- what was measured -----------------------------------------------------------------------
 
-    def latency(self, endpoint_key: str, now_s: float, credential: str = "") -> Percentiles | None:
-        """Seconds to the first token over five minutes; None when nothing was measured."""
+    def figures(
+        self, endpoint_key: str, now_s: float, credential: str = ""
+    ) -> tuple[Percentiles | None, Percentiles | None]:
+        """(seconds to the first token, output tokens per second of whole calls) over five minutes,
+        at most a second old; None where nothing was measured."""
         record, heard = self._both(_key(endpoint_key, credential))
-        return None if record is None else record.figures(now_s, heard)[0]
+        return (None, None) if record is None else record.figures(now_s, heard)
+
+    def latency(self, endpoint_key: str, now_s: float, credential: str = "") -> Percentiles | None:
+        """The first of `figures`."""
+        return self.figures(endpoint_key, now_s, credential)[0]
 
     def throughput(
         self, endpoint_key: str, now_s: float, credential: str = ""
     ) -> Percentiles | None:
-        """Output tokens per second of whole calls over five minutes."""
-        record, heard = self._both(_key(endpoint_key, credential))
-        return None if record is None else record.figures(now_s, heard)[1]
+        """The second of `figures`."""
+        return self.figures(endpoint_key, now_s, credential)[1]
 
     def p95_latency(self, endpoint_key: str, now_s: float, credential: str = "") -> float | None:
         """Seconds to the first token that 95 % of the calls of five minutes were not slower than;

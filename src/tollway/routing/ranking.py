@@ -134,17 +134,16 @@ def _position(offer: Offer, order: tuple[str, ...]) -> int:
 
 def _missed(offer: Offer, ask: Ask, health: Health) -> int:
     """0: every cut-off is kept; 1: nothing is known; 2: at least one is missed."""
-    wishes, key = ask.request.preferences, offer.endpoint.key
-    known = True
-    for cutoffs, measured, sign in (
-        (wishes.preferred_min_throughput, health.throughput, 1),
-        (wishes.preferred_max_latency, health.latency, -1),
-    ):
-        if not cutoffs:
-            continue
-        figures = measured(key, ask.now_s)
-        if figures is None:
-            known = False
-        elif any(sign * figures.get(name, cut) < sign * cut for name, cut in cutoffs.items()):
-            return 2
+    wishes = ask.request.preferences
+    least, most = wishes.preferred_min_throughput, wishes.preferred_max_latency
+    latency, throughput = health.figures(offer.endpoint.key, ask.now_s)
+    known = (throughput is not None or not least) and (latency is not None or not most)
+    if least and throughput is not None:
+        for name, cut in least.items():
+            if throughput.get(name, cut) < cut:
+                return 2
+    if most and latency is not None:
+        for name, cut in most.items():
+            if latency.get(name, cut) > cut:
+                return 2
     return 0 if known else 1
