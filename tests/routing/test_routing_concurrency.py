@@ -80,6 +80,14 @@ def test_what_stays_slow_becomes_the_normal_after_twenty_minutes() -> None:
     assert slow < 10 < 60 < limit.limit
 
 
+def test_the_lowest_time_is_remembered_for_ten_minutes_whenever_it_became_slow() -> None:
+    """The new measure begins ten minutes after the first: the old one still counts then."""
+    limit = Limit(TOLERANCE_STREAMED)
+    now_s = served(limit, 0.5, 580, NOW, rate=100)
+    served(limit, 5.0, 400, now_s, rate=100)
+    assert limit.limit < 10
+
+
 def test_an_endpoint_at_its_limit_ranks_behind_until_one_has_spoken() -> None:
     health = Health()
     for _ in range(int(LIMIT_START)):

@@ -124,13 +124,14 @@ def test_a_probe_that_closed_an_ejection_elsewhere_closes_it_here() -> None:
         one.note(ONE, ILL, NOW)
     other.hear([copy(one)], NOW)
     assert other.rank(ONE.key, "alpha", NOW + 1) == EJECTED
+    before = copy(other, NOW + 2)
     one.note(ONE, Outcome.answered(0.1, 1, 0.5), NOW + 31)
     other.claim(ONE.key, NOW + 31)
     assert other.rank(ONE.key, "alpha", NOW + 31) == EJECTED
     other.hear([copy(one, NOW + 32)], NOW + 32)
     assert other.rank(ONE.key, "alpha", NOW + 32) == STABLE
     # and what the other said before does not bring it back
-    one.hear([copy(heard(busy()), NOW + 33)], NOW + 33)
+    one.hear([before], NOW + 33)
     assert one.rank(ONE.key, "alpha", NOW + 33) == STABLE
 
 
@@ -141,6 +142,15 @@ def test_an_ejection_is_longer_after_a_restart_too() -> None:
     again = adopted(health, NOW + 2)
     again.note(ONE, ILL, NOW + 31)
     assert [again.rank(ONE.key, "alpha", NOW + 31 + s) for s in (59, 61)] == [EJECTED, STABLE]
+
+
+def test_failures_in_a_row_go_on_after_a_restart() -> None:
+    health = Health()
+    for _ in range(4):
+        health.note(ONE, ILL, NOW)
+    again = adopted(health, NOW + 1)
+    again.note(ONE, ILL, NOW + 2)
+    assert again.rank(ONE.key, "alpha", NOW + 2) == EJECTED
 
 
 def test_what_was_measured_long_ago_counts_for_nothing_after_a_restart() -> None:

@@ -4,7 +4,15 @@ import pytest
 from routing_builders import NOW, endpoint, offered, planned, request, tags
 
 from tollway.canon import Fault
-from tollway.routing.health import DEGRADED, FALLBACK, NORMAL, Health, Outcome
+from tollway.routing.health import (
+    DEGRADED,
+    EJECTED,
+    FALLBACK,
+    NORMAL,
+    STABLE,
+    Health,
+    Outcome,
+)
 
 ONE = endpoint("alpha")
 WELL = Outcome.answered(0.5, 100, 2.0)
@@ -117,3 +125,19 @@ def test_the_share_of_valid_tool_calls_is_of_two_hours() -> None:
         for s in (0, 6_900, 7_501)
     ]
     assert shown == [90.0, 90.0, None]
+
+
+def test_the_loser_of_a_race_tells_how_long_it_was_silent_and_nothing_else() -> None:
+    health = Health()
+    for _ in range(4):
+        health.note(ONE, ILL, NOW)
+    health.note(ONE, Outcome.silent(3.0), NOW)
+    health.note(ONE, ILL, NOW)  # the fifth in a row all the same
+    assert health.rank(ONE.key, "alpha", NOW) == EJECTED
+    assert health.latency(ONE.key, NOW) == {"p50": 3, "p75": 3, "p90": 3, "p99": 3}
+    assert health.success(ONE.key, NOW) == 0.0
+    health.began(ONE, NOW + 31, streamed=True)
+    assert health.rank(ONE.key, "alpha", NOW + 34) == EJECTED
+    health.note(ONE, Outcome.silent(3.0), NOW + 34)
+    assert health.rank(ONE.key, "alpha", NOW + 34) == STABLE  # given back, not closed
+    assert health.troubled(NOW + 34)
