@@ -11,9 +11,10 @@ from support.control import House, house
 from support.upstream import chat_body
 from tollway.canon import Fault, Request
 from tollway.dialects import dialect
-from tollway.flow import serve
-from tollway.gateway import Caller
+from tollway.flow import Call, serve
+from tollway.gateway import Caller, Reach
 from tollway.routing.health import EJECTED, STABLE, Outcome
+from tollway.routing.offers import Index
 
 BODY = b'{"model":"acme/small","messages":[{"role":"user","content":"hi"}],"max_tokens":50,'
 BODY += b'"provider":{"order":["alpha"],"allow_fallbacks":false}}'
@@ -35,13 +36,18 @@ class Answer:
 
 
 class Provider:
-    """`before` is called, and awaited, before an answer comes."""
+    """`before` is called, and awaited, before an answer comes; `lame` ones never give one."""
 
-    def __init__(self, before: Callable[[], Any]) -> None:
+    def __init__(self, before: Callable[[], Any], lame: str = "nobody") -> None:
         self.before = before
+        self.lame = lame
 
-    async def open(self, *_: object, on_sent: Callable[[], None], **__: object) -> Answer:
+    async def open(
+        self, method: str, url: str, *_: object, on_sent: Callable[[], None], **__: object
+    ) -> Answer:
         on_sent()
+        if self.lame in url:
+            await asyncio.Event().wait()
         await self.before()
         return Answer()
 
@@ -55,14 +61,19 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
         yield opened
 
 
-async def walk(home: House) -> None:
+async def begun(home: House, body: bytes = BODY) -> Call:
+    """A request that is planned and not yet held."""
+    record, _ = await home.key()
+    caller = Caller(record.workspace_id, record.hash, home.gateway.policy)
+    asked: Request = dialect("openai_chat").parse_request(body)
+    return serve(home.gateway, caller, asked)
+
+
+async def walk(home: House, body: bytes = BODY) -> None:
     async def write(data: bytes) -> None:
         pass
 
-    record, _ = await home.key()
-    caller = Caller(record.workspace_id, record.hash, home.gateway.policy)
-    asked: Request = dialect("openai_chat").parse_request(BODY)
-    async with serve(home.gateway, caller, asked) as call:
+    async with asyncio.timeout(10), await begun(home, body) as call:
         await call.answer(write)
 
 
@@ -124,3 +135,30 @@ async def test_a_probe_whose_caller_leaves_gives_its_place_back(home: House) -> 
     assert rank(home) == STABLE
     assert home.gateway.health.troubled(home.clock())  # half-open as before
     assert home.gateway.health.waiting(alpha(home).key) == 0
+
+
+async def test_a_request_has_the_probe_from_its_plan_on(home: House) -> None:
+    half_open(home)
+    await begun(home)
+    assert rank(home) == EJECTED
+    home.clock.now_s += 5
+    assert rank(home) == STABLE  # it never came to its call
+
+
+async def test_who_loses_a_race_was_silent_and_not_well(home: House) -> None:
+    async def at_once() -> None:
+        pass
+
+    reach = dict(home.gateway.reach)
+    for name in ("alpha", "beta"):
+        reach[name] = Reach(f"https://{name}.example", ())
+    home.gateway.reach = reach
+    home.gateway.index = Index(home.gateway.catalogue, lambda provider: True)
+    home.gateway.upstream = Provider(at_once, lame="alpha")
+    raced = BODY.replace(b'"allow_fallbacks":false', b'"hedge":{"after":0.01,"max_cost":1}')
+    await walk(home, raced)
+    health, now_s = home.gateway.health, home.clock()
+    assert health.success(alpha(home).key, now_s) is None
+    assert health.latency(alpha(home).key, now_s) is not None
+    assert health.success("acme/small@beta", now_s) == 1.0
+    assert health.waiting(alpha(home).key) == 0

@@ -132,7 +132,7 @@ def test_a_probe_that_closed_an_ejection_elsewhere_closes_it_here() -> None:
     assert other.rank(ONE.key, "alpha", NOW + 32) == STABLE
     # and what the other said before does not bring it back
     one.hear([before], NOW + 33)
-    assert one.rank(ONE.key, "alpha", NOW + 33) == STABLE
+    assert not one.troubled(NOW + 33)
 
 
 def test_an_ejection_is_longer_after_a_restart_too() -> None:
