@@ -14,6 +14,7 @@ from .caching import Taped
 from .canon import Request
 from .dialects import Head, Relay, dialect
 from .dialects.searching import with_search
+from .dialects.toolcalls import ToolCalls
 from .gateway import Gateway
 from .plugins.healing import relay_for
 from .receipt import Asked
@@ -78,6 +79,10 @@ class Try:
     async def listen(self) -> bytes:
         """Call the endpoint and wait for its first content, in the caller's bytes. Raises
         AttemptFailed."""
+        with self._gateway.waiting(self.attempt, streamed=self.request.stream):
+            return await self._first_content()
+
+    async def _first_content(self) -> bytes:
         request, attempt, gateway = self.request, self.attempt, self._gateway
         out = dialect(attempt.endpoint.dialect)
         ready = await gateway.ready(request, attempt)
@@ -103,6 +108,8 @@ class Try:
         if self._tape_bytes:
             relay = Taped(relay, attempt, self._tape_bytes)
         self.relay = relay
+        if "tools" in request.params:
+            relay.meter.calls = ToolCalls()
         meter, spoken = relay.meter, b""
         while not (meter.spoke or meter.ended):
             data = await answer.read()

@@ -57,6 +57,7 @@ class Call:
         self.started_s = gateway.clock()
         self.id = gateway.new_id(self.started_s)
         self.request, self.plan = gateway.plan(request, caller, self.started_s)
+        gateway.claim(self.plan, self.started_s)
         self.granted_nano = 0
         self.current: Try | None = None
         """The endpoint being called; None before the first and after a failed attempt."""
@@ -132,7 +133,7 @@ class Call:
             await current.rest(write)
         except AttemptFailed as failed:
             self.progress_made = receipt.broke_off(failed.fault)
-            self._note_fault(current.attempt, failed.fault)
+            self._note_fault(current, failed.fault)
             raise errors.broken_stream(current.attempt.provider.name, failed.fault) from None
         self.charge = self._charge()
         self.progress_made = "whole"
@@ -176,7 +177,7 @@ class Call:
         self.current, self.rival = ran.winner, ran.loser
         if ran.loser is not None:
             waited_s = self.gateway.clock() - ran.loser.called_s
-            self.gateway.note(ran.loser.attempt, Outcome.answered(waited_s, 0, waited_s))
+            self.gateway.note(ran.loser.attempt, Outcome.silent(waited_s))
             await ran.loser.hang_up()
         if ran.winner is not None:
             return ran.spoken, None
@@ -312,12 +313,13 @@ class Call:
             self.current = None
         if failed is self.rival:
             self.rival = None
-        self._note_fault(failed.attempt, fault)
+        self._note_fault(failed, fault)
         await failed.hang_up()
 
-    def _note_fault(self, attempt: Attempt, fault: Fault) -> None:
-        self.faults.append((attempt, fault))
-        self.gateway.note(attempt, Outcome.failed(fault))
+    def _note_fault(self, failed: Try, fault: Fault) -> None:
+        self.faults.append((failed.attempt, fault))
+        lasted_s = self.gateway.clock() - failed.called_s
+        self.gateway.note(failed.attempt, Outcome.failed(fault, lasted_s))
 
     def _report(self) -> None:
         now, current = self.gateway.clock(), self.current
@@ -329,6 +331,11 @@ class Call:
             self.gateway.note(current.attempt, answered)
             if current.relay is not None:
                 self.gateway.answered(self, current.attempt, current.relay.meter)
+                self.gateway.judge(current.attempt, current.request, current.relay.meter)
+        elif self.progress_made != "broke":
+            for each in (current, self.rival):
+                if each is not None:
+                    self.gateway.left(each.attempt, each.called_s)
         self.gateway.report(self, now)
 
     async def _hang_up(self) -> None:

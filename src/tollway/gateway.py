@@ -22,9 +22,9 @@ from .accounts.presetbook import PresetBook
 from .caching import Shelf
 from .caching.flights import Flights
 from .canon import Fault, Request, Usage
-from .catalogue.entries import Catalogue, Provider
+from .catalogue.entries import Catalogue, Endpoint, Provider
 from .catalogue.routers import Router
-from .dialects import Meter, Outbound, conversation, fetched
+from .dialects import Meter, Outbound, conversation, fetched, toolcheck
 from .dialects.openings import cache_lifetime_s, conversation_name
 from .ledger.entries import Count, Ended, Generation, Record, Settle, Void
 from .ledger.rules import UnknownHold
@@ -87,6 +87,34 @@ class Reach(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Reach({self.base_url!r})"
+
+
+class Waiting:
+    """One attempt's wait for its first token, counted with its endpoint. Left without an exception
+    = the token came."""
+
+    __slots__ = ("_began_s", "_endpoint", "_gateway", "_streamed")
+
+    def __init__(self, gateway: Gateway, endpoint: Endpoint, streamed: bool) -> None:
+        self._gateway = gateway
+        self._endpoint = endpoint
+        self._streamed = streamed
+        self._began_s = 0.0
+
+    def __enter__(self) -> None:
+        self._began_s = began_s = self._gateway.clock()
+        self._gateway.health.began(self._endpoint, began_s, streamed=self._streamed)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        gateway = self._gateway
+        now_s = gateway.clock()
+        gateway.health.waited(
+            self._endpoint,
+            now_s - self._began_s if kind is None else None,
+            now_s,
+            streamed=self._streamed,
+            jitter=gateway.random.random(),
+        )
 
 
 class Gateway:
@@ -377,6 +405,27 @@ class Gateway:
         if isinstance(command, Settle) and command.generation is not None:
             made = command.generation
             self.metrics.usage(made.model, command.provider, _usage(made), made.charge_nano)
+
+    def claim(self, plan: Plan, now_s: float) -> None:
+        """The plan will be walked: where it puts a half-open endpoint first, that is its probe."""
+        if plan.attempts and self.health.troubled(now_s):
+            self.health.claim(plan.attempts[0].endpoint.key, now_s)
+
+    def waiting(self, attempt: Attempt, *, streamed: bool) -> Waiting:
+        """The context in which an attempt is sent and waits for its first token."""
+        return Waiting(self, attempt.endpoint, streamed)
+
+    def left(self, attempt: Attempt, began_s: float) -> None:
+        """An attempt begun at `began_s` was given up by us or the caller: it says nothing."""
+        self.health.left(attempt.endpoint, began_s)
+
+    def judge(self, attempt: Attempt, request: Request, meter: Meter) -> None:
+        """Whether a whole answer's tool calls are valid, for the endpoint's quality. Once, at its
+        end: nobody waits for it but the next request."""
+        if meter.calls is not None and meter.finish == "tool_calls":
+            valid = toolcheck.valid(request, meter.calls)
+            if valid is not None:
+                self.health.note_tools(attempt.endpoint, valid, self.clock())
 
     def note(self, attempt: Attempt, outcome: Outcome) -> None:
         """How an attempt ended, for health and metrics."""

@@ -11,7 +11,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from random import Random
 
 from .accounts.first_run import ensure_default
@@ -28,6 +28,7 @@ from .metrics import Metrics
 from .money import parse_usd, utc
 from .routing.offers import Index
 from .settings import Settings
+from .store.health import HealthShare
 from .store.sqlite import Store
 from .upstream import auth, signers
 from .upstream.doors import Doors
@@ -114,8 +115,12 @@ async def gateway(
         await built.presets.refresh()
         await built.policies.refresh()
         built.first_key, built.latest_day = first_key, day
+        share = HealthShare(store, built.health, secrets.token_hex(8))
+        with suppress(Unavailable):
+            await share.exchange(clock())
         _publish(built)
-        tasks = [asyncio.create_task(work(built)) for work in (_housekeeping, _audits)]
+        works = (_housekeeping(built), _audits(built), _sharing(built, share))
+        tasks = [asyncio.create_task(work) for work in works]
         try:
             yield built
         finally:
@@ -123,6 +128,8 @@ async def gateway(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            with suppress(Unavailable):
+                await share.tell(clock())
 
 
 def today(now_s: float) -> str:
@@ -187,6 +194,21 @@ def _renew_latest(gateway: Gateway) -> None:
     gateway.catalogue = with_latest(gateway.catalogue, gateway.reach, day)
     gateway.index = Index(gateway.catalogue, gateway.live)
     gateway.latest_day = day
+
+
+async def _sharing(gateway: Gateway, share: HealthShare) -> None:
+    """Every few seconds: tell the home's other processes what was measured, and hear them."""
+    while True:
+        await asyncio.sleep(_SHARING_S)
+        try:
+            await share.exchange(gateway.clock())
+        except Unavailable:  # housekeeping says so; meanwhile each goes by its own figures
+            continue
+        except Exception:  # this task must outlive any single failure
+            log.exception("sharing health failed; it goes on")
+
+
+_SHARING_S = 5.0
 
 
 async def _audits(gateway: Gateway) -> None:

@@ -200,6 +200,7 @@ def test_the_public_snapshot_has_milliseconds_and_nulls() -> None:
         "uptime_last_1d": None,
         "latency_last_30m": None,
         "throughput_last_30m": None,
+        "tool_call_success_last_2h": None,
     }
     health, now_s = noted(WELL, ILL)
     seen = health.snapshot_for(ONE.key, now_s + 1_000, "alpha")

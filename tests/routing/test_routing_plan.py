@@ -192,17 +192,6 @@ def test_a_sort_goes_by_what_was_measured_and_the_unknown_last(slug, wishes, ord
     assert tags(made) == order
 
 
-def test_exacto_prefers_who_answered_well() -> None:
-    a, b, c = (offered(name) for name in "abc")
-    health = Health()
-    for n in range(10):
-        health.note(a.endpoint, Outcome.answered(0.1, 10, 1.0), NOW - 200)
-        fails = n == 0
-        outcome = Outcome.failed(Fault(500, "x", "x")) if fails else Outcome.answered(0.1, 10, 1.0)
-        health.note(b.endpoint, outcome, NOW - 200)
-    assert tags(planned(request(sort="exacto"), c, b, a, health=health)) == ["a", "b", "c"]
-
-
 def test_a_soft_cutoff_never_leaves_a_caller_without_an_endpoint() -> None:
     one, health = offered(), Health()
     measured(health, one, latency_s=5, tokens_per_s=1)

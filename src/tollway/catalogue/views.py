@@ -83,7 +83,8 @@ def endpoint_view(
 ) -> View:
     """OpenRouter's `PublicEndpoint`. `health` may give `status`, `uptime_last_5m`,
     `uptime_last_30m`, `uptime_last_1d` (percent), `latency_last_30m` (ms) and
-    `throughput_last_30m` (tokens/s) as `{p50, p75, p90, p99}`; what it lacks is null."""
+    `throughput_last_30m` (tokens/s) as `{p50, p75, p90, p99}`, and `tool_call_success_last_2h`
+    (percent, a field of ours); what it lacks is null."""
     model = catalogue.models[endpoint.model]
     provider = catalogue.providers[endpoint.provider]
     numbers = health or {}
@@ -123,6 +124,7 @@ def endpoint_view(
         "uptime_last_1d": numbers.get("uptime_last_1d"),
         "latency_last_30m": numbers.get("latency_last_30m"),
         "throughput_last_30m": numbers.get("throughput_last_30m"),
+        "tool_call_success_last_2h": numbers.get("tool_call_success_last_2h"),
     }
 
 

@@ -31,6 +31,7 @@ import msgspec
 from ..canon import Fault, FinishReason, Request, Usage
 from ..conversation import Conversation
 from ..errors import TollwayError
+from .toolcalls import ToolCalls
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -77,6 +78,7 @@ class Meter:
     """What has passed through a relay so far. Mutable: one per attempt, owned by its relay."""
 
     __slots__ = (
+        "calls",
         "ended",
         "fault",
         "finish",
@@ -110,6 +112,8 @@ class Meter:
         self.reasoning_bytes = 0
         self.upstream_id: str | None = None
         self.service_tier: str | None = None
+        self.calls: ToolCalls | None = None
+        """Where the road wants to know what was called; None and nothing is collected."""
 
     @property
     def said_everything(self) -> bool:

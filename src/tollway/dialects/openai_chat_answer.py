@@ -16,6 +16,7 @@ from msgspec import Raw, Struct
 from ..canon import FinishReason
 from . import Bill, Head, Meter
 from .tiers import normal
+from .toolcalls import ToolCalls
 
 NOTHING = Raw(b"")
 
@@ -137,6 +138,15 @@ def note(meter: Meter, delta: Delta) -> None:
         said = True
     if said:
         meter.spoke = True
+
+
+def collect(calls: ToolCalls, delta: Delta, choice: int) -> None:
+    """Keep what a piece says of tool calls."""
+    for call in delta.tool_calls or ():
+        if call.function is not None:
+            calls.add(call.index, call.function.name, call.function.arguments or "", choice)
+    if delta.function_call is not None:
+        calls.add(0, delta.function_call.name, delta.function_call.arguments or "", choice)
 
 
 def size(text: str) -> int:

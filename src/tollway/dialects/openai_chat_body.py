@@ -20,6 +20,7 @@ from . import Bill, Head, faults
 from .openai_chat_answer import (
     KEPT_AT_END,
     Choice,
+    collect,
     fields_decoder,
     is_given,
     kept,
@@ -125,6 +126,8 @@ class BodyRelay(Reading):
             whole: dict[str, Any] = dict(own)
             if message is not None:
                 note(self.meter, message)
+                if self.meter.calls is not None:
+                    collect(self.meter.calls, message, choice.index)
                 name = "message" if choice.message is not None else "delta"
                 changed = self._message(own[name], choice)
                 if changed is not None:

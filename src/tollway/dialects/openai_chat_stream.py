@@ -23,6 +23,7 @@ from .openai_chat_answer import (
     Choice,
     Delta,
     choices_decoder,
+    collect,
     failure_choice,
     fields_decoder,
     finish_choice,
@@ -89,6 +90,8 @@ class StreamRelay(Reading):
                 return True
             if delta.tool_calls and all(call.index is not None for call in delta.tool_calls):
                 note(meter, delta)
+                if meter.calls is not None:
+                    collect(meter.calls, delta, choice.index)
                 out += (self._before, raw, _AFTER)
                 return True
             return False
@@ -158,6 +161,8 @@ class StreamRelay(Reading):
             delta = choice.delta or choice.message
             if delta is not None:
                 note(self.meter, delta)
+                if self.meter.calls is not None:
+                    collect(self.meter.calls, delta, choice.index)
             pieces = self._pieces(choice, delta, own)
             same = same and pieces == [own]
             rewritten += pieces

@@ -45,11 +45,19 @@ class Translated:
 
     def feed(self, data: bytes) -> bytes:
         events = self._parser.feed(data)
-        return self._renderer.render(events) if events else b""
+        if not events:
+            return b""
+        if self.meter.calls is not None:
+            self.meter.calls.see(events)
+        return self._renderer.render(events)
 
     def finish(self) -> bytes:
         events = self._parser.finish()
-        return self._renderer.render(events) if events else b""
+        if not events:
+            return b""
+        if self.meter.calls is not None:
+            self.meter.calls.see(events)
+        return self._renderer.render(events)
 
     def ending(self, bill: Bill) -> bytes:
         return self._renderer.ending(bill)

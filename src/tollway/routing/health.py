@@ -1,6 +1,8 @@
 """Health: what recent calls say about each endpoint. Mutable, in memory, the clock an argument.
 
-Not here: deciding anything with it (`ranking`), limiting retries (`budget`).
+Not here: deciding anything with it (`ranking`), limiting retries (`budget`), the figures of one
+endpoint (`records`), ejection (`ejection`), limits on waiting calls (`concurrency`), how processes
+tell one another (`digest`).
 
 Rules. Health is per endpoint and credential. A refusal for capacity (429) rests an endpoint and is
 no sickness; our own faults and the caller's count for nobody; a fault of the credential rests the
@@ -10,83 +12,112 @@ rings of fixed size, for at most RECORDS_MAX endpoints.
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import Any, Final
 
-import msgspec
-
-from ..canon import Fault
 from ..catalogue.entries import Endpoint
+from . import digest, ejection
+from .concurrency import Concurrency
+from .digest import Digest
+from .ejection import Ejections
+from .outcomes import Outcome, sick
+from .quality import Measured, tiers
+from .records import (
+    DAY_MINUTES,
+    FRESH_S,
+    LISTED_WINDOW_S,
+    OUTAGE_S,
+    SAMPLES,
+    Percentiles,
+    Record,
+)
+from .troubles import Troubles
 
-OUTAGE_S: Final = 30.0
-"""How long an endpoint stays behind after an outage, as in OpenRouter's default balancing."""
-OUTAGE_RUN: Final = 3
-"""Sick calls in a row that are an outage whatever went well before."""
+__all__ = ["SAMPLES", "Health", "Outcome", "Percentiles", "sick"]
+
 COOL_S: Final = 60.0
 """How long a provider stays behind whose credential was refused."""
 CAPACITY_REST_S: Final = 2.0
 """Rest after a 429 that does not say how long."""
 CAPACITY_REST_MAX_S: Final = 3_600.0
 """A daily quota may name a day; an hour later one call may look again."""
-WINDOW_S: Final = 300.0
-"""Percentiles are over five minutes, as OpenRouter's cut-offs are."""
-LISTED_WINDOW_S: Final = 1_800.0
-"""…and over half an hour in the public list of endpoints."""
-SAMPLES: Final = 128
-"""Latest calls that percentiles are taken from, per endpoint: p99 is then about the slowest."""
-P95_SAMPLES: Final = 20
-"""Fewer calls have no 95th percentile worth acting on."""
-RECENT: Final = 32
-"""Latest calls an outage is judged by."""
-FRESH_S: Final = 1.0
-"""Percentiles are computed at most this often per endpoint."""
-DAY_MINUTES: Final = 1_440
-COUNTED_CALLS: Final = 10
-"""A minute with fewer calls says nothing about uptime (OpenRouter's rule)."""
-GOOD_SHARE: Final = 0.8
 RECORDS_MAX: Final = 4_096
 """More endpoints than the shipped catalogue has; beyond it the oldest record is forgotten."""
 
-STABLE, RESTING, UNSTABLE, COOLING = 0, 1, 2, 3
+TIERS_MAX: Final = 512
+"""Sets of endpoints whose tiers are remembered for a second."""
 
-Percentiles = Mapping[str, float]
-"""`p50`, `p75`, `p90`, `p99`: what that share of calls did at least as well as. For latency p90 is
-the slow end, for throughput it is the low one."""
+STABLE, RESTING, UNSTABLE, COOLING, EJECTED = 0, 1, 2, 3, 5
+"""The public `status` is the same with a minus; OpenRouter's has a -5 and no -4."""
 
-
-class Outcome(msgspec.Struct, frozen=True):
-    """How one attempt ended. Seconds are from sending the attempt."""
-
-    latency_s: float | None = None
-    """To the first content event."""
-    tokens: int = 0
-    """Output tokens."""
-    duration_s: float | None = None
-    fault: Fault | None = None
-
-    @staticmethod
-    def answered(latency_s: float | None, tokens: int, duration_s: float) -> Outcome:
-        return Outcome(latency_s, tokens, duration_s)
-
-    @staticmethod
-    def failed(fault: Fault) -> Outcome:
-        return Outcome(fault=fault)
+NORMAL, DEGRADED, FALLBACK = 0, 1, 2
+"""Uptime classes of OpenRouter."""
+CLASS_CALLS: Final = 100
+"""Fewer calls in half an hour make no class."""
+NORMAL_SHARE, DEGRADED_SHARE = 0.95, 0.80
 
 
 class Health:
     """All endpoints' recent past. One instance per process, used from one thread."""
 
-    __slots__ = ("_cooling", "_outage", "_over_s", "_records", "_resting")
+    __slots__ = (
+        "_concurrency",
+        "_ejections",
+        "_heard",
+        "_over_s",
+        "_poor",
+        "_records",
+        "_tiers",
+        "_troubles",
+        "revision",
+    )
 
     def __init__(self) -> None:
-        self._records: dict[str, _Record] = {}
-        self._outage: dict[str, float] = {}
-        self._resting: dict[str, float] = {}
-        self._cooling: dict[str, float] = {}
+        self._records: dict[str, Record] = {}
+        self._heard: dict[str, Record] = {}
+        """What other processes of this home measured; replaced whole."""
+        self._troubles = Troubles()
+        self._poor: dict[str, tuple[int, float]] = {}
+        """Endpoints whose uptime class is not NORMAL, and when that was looked at."""
         self._over_s = inf
-        """When the next of these troubles is over; infinity while there is none."""
+        """When the next trouble or ejection is over; infinity while there is none."""
+        self._ejections = Ejections()
+        self._concurrency = Concurrency(RECORDS_MAX)
+        self._tiers: dict[tuple[str, ...], tuple[float, list[int] | None]] = {}
+        self.revision = 0
+        """Moves with everything that a digest tells."""
+
+    # ---- what happens ----------------------------------------------------------------------------
+
+    def began(
+        self, endpoint: Endpoint, now_s: float, *, streamed: bool, credential: str = ""
+    ) -> None:
+        """A call leaves for the endpoint. `waited` must follow, and then `note` or `left`."""
+        key = _key(endpoint.key, credential)
+        self._concurrency.began(key, streamed)
+        if self._ejections:
+            self._ejections.began(key, now_s)
+
+    def waited(
+        self,
+        endpoint: Endpoint,
+        spoke_s: float | None,
+        now_s: float,
+        *,
+        streamed: bool,
+        jitter: float,
+        credential: str = "",
+    ) -> None:
+        """The wait for the first token is over: after `spoke_s` seconds, or without one (None).
+        `jitter` is a random number in 0…1."""
+        key = _key(endpoint.key, credential)
+        self._concurrency.over(key, streamed, spoke_s, now_s, jitter)
+
+    def left(self, endpoint: Endpoint, began_s: float, credential: str = "") -> None:
+        """A call begun at `began_s` was given up by us or by the caller: it says nothing."""
+        if self._ejections:
+            self._ejections.left(_key(endpoint.key, credential), began_s)
 
     def note(
         self, endpoint: Endpoint, outcome: Outcome, now_s: float, credential: str = ""
@@ -94,277 +125,313 @@ class Health:
         """Remember how an attempt ended. `credential` tells keys of the same endpoint apart; the
         empty one is the operator's own."""
         fault, key = outcome.fault, _key(endpoint.key, credential)
-        if fault is None:
-            self._record(key).well(outcome, now_s)
-        elif fault.local:
-            return
-        elif fault.status == 429:
-            rest_s = CAPACITY_REST_S if fault.retry_after_s is None else fault.retry_after_s
-            rest_s = min(max(rest_s, 0.0), CAPACITY_REST_MAX_S)
-            self._trouble(self._resting, key, now_s + rest_s)
+        self.revision += 1
+        began_s = now_s if outcome.duration_s is None else now_s - outcome.duration_s
+        if outcome.given_up:
+            waited_s = outcome.latency_s or 0.0
+            self._record(key).latency.add(waited_s, now_s)
+            self._ejections.left(key, now_s - waited_s)
+        elif fault is None:
+            self._well(key, outcome, began_s, now_s)
         elif sick(fault):
             if fault.retry == "cool":
                 provider = _key(endpoint.provider, credential)
-                self._trouble(self._cooling, provider, now_s + COOL_S)
-            if self._record(key).ill(now_s):
-                self._trouble(self._outage, key, now_s + OUTAGE_S)
+                self._trouble(self._troubles.cooling, provider, now_s + COOL_S)
+            self._ill(key, began_s, now_s)
+        else:
+            if fault.status == 429 and not fault.local:
+                rest_s = CAPACITY_REST_S if fault.retry_after_s is None else fault.retry_after_s
+                rest_s = min(max(rest_s, 0.0), CAPACITY_REST_MAX_S)
+                self._trouble(self._troubles.resting, key, now_s + rest_s)
+            if self._ejections:
+                self._ejections.left(key, began_s)
+
+    def note_tools(
+        self, endpoint: Endpoint, valid: bool, now_s: float, credential: str = ""
+    ) -> None:
+        """An answer ended in tool calls, all of them valid or not."""
+        self.revision += 1
+        self._record(_key(endpoint.key, credential)).called_tools(valid, now_s)
+
+    def claim(self, endpoint_key: str, now_s: float, credential: str = "") -> None:
+        """A plan puts this endpoint first: if it is half-open, that is its one probe."""
+        if self._ejections:
+            self._ejections.claim(_key(endpoint_key, credential), now_s)
+
+    # ---- what it means for a plan ----------------------------------------------------------------
 
     def troubled(self, now_s: float) -> bool:
-        """False = every endpoint is STABLE, so nobody needs to ask for each."""
+        """False = every endpoint is STABLE and NORMAL, so nobody needs to ask for each."""
         if now_s >= self._over_s:
             self._forget(now_s)
-        return self._over_s != inf
+        return self._over_s != inf or bool(self._poor) or bool(self._concurrency.full)
 
     def rank(self, endpoint_key: str, provider: str, now_s: float, credential: str = "") -> int:
-        """STABLE, RESTING, UNSTABLE or COOLING: the higher, the further behind."""
+        """STABLE, RESTING, UNSTABLE, COOLING or EJECTED: the higher, the further behind."""
+        key = _key(endpoint_key, credential)
+        if self._ejections:
+            standing = self._ejections.standing(key, now_s)
+            if standing in (ejection.EJECTED, ejection.PROBED):
+                return EJECTED
         if self.cooling(provider, now_s, credential):
             return COOLING
-        if self.unstable(endpoint_key, now_s, credential):
+        if self._troubles.outage.get(key, 0.0) > now_s:
             return UNSTABLE
-        return RESTING if self.resting(endpoint_key, now_s, credential) else STABLE
+        if self._troubles.resting.get(key, 0.0) > now_s or key in self._concurrency.full:
+            return RESTING
+        return STABLE
+
+    def standings(self, now_s: float) -> Callable[[str, str], int]:
+        """(endpoint key, provider) → rank first, uptime class within it, as one number below
+        STANDINGS. For a plan that asks of twenty: what is nobody's trouble is looked at once."""
+        ejections, poor, full = self._ejections, self._poor, self._concurrency.full
+        troubles = self._troubles
+        outage, resting, cooling = troubles.outage, troubles.resting, troubles.cooling
+        behind = ejections.behind(now_s) if ejections else ()
+
+        def standing(key: str, provider: str) -> int:
+            if key in behind:
+                rank = EJECTED
+            elif cooling and cooling.get(provider, 0.0) > now_s:
+                rank = COOLING
+            elif outage and outage.get(key, 0.0) > now_s:
+                rank = UNSTABLE
+            elif key in full or (resting and resting.get(key, 0.0) > now_s):
+                rank = RESTING
+            else:
+                rank = STABLE
+            if key not in poor:
+                return rank * 4
+            grade, judged_s = poor[key]
+            stale = not 0.0 <= now_s - judged_s < FRESH_S
+            return rank * 4 + (self._judge(key, now_s) if stale else grade)
+
+        return standing
+
+    def tiers(self, endpoints: Sequence[Endpoint], now_s: float) -> list[int] | None:
+        """Tiers of quality of a model's endpoints, see `quality.tiers`; at most a second old."""
+        names = tuple([endpoint.key for endpoint in endpoints])
+        kept = self._tiers.get(names)
+        if kept is not None and 0.0 <= now_s - kept[0] < FRESH_S:
+            return kept[1]
+        found = tiers([self.measured(e.key, e.provider, now_s) for e in endpoints])
+        if len(self._tiers) >= TIERS_MAX:
+            self._tiers.clear()
+        self._tiers[names] = now_s, found
+        return found
+
+    def uptime_class(self, endpoint_key: str, now_s: float, credential: str = "") -> int:
+        """NORMAL, DEGRADED (below 95 % of at least a hundred calls of half an hour were not sick)
+        or FALLBACK (below 80 %)."""
+        key = _key(endpoint_key, credential)
+        return self._judge(key, now_s) if key in self._poor else NORMAL
 
     def unstable(self, endpoint_key: str, now_s: float, credential: str = "") -> bool:
         """It had an outage in the last 30 s: three sick calls in a row, or a sick call while at
         least half of the calls of the last 30 s were."""
-        return self._outage.get(_key(endpoint_key, credential), 0.0) > now_s
+        return self._troubles.outage.get(_key(endpoint_key, credential), 0.0) > now_s
 
     def resting(self, endpoint_key: str, now_s: float, credential: str = "") -> bool:
         """It is short of capacity until the moment it named itself."""
-        return self._resting.get(_key(endpoint_key, credential), 0.0) > now_s
+        return self._troubles.resting.get(_key(endpoint_key, credential), 0.0) > now_s
 
     def cooling(self, provider: str, now_s: float, credential: str = "") -> bool:
         """It refused our credential less than a minute ago."""
-        return self._cooling.get(_key(provider, credential), 0.0) > now_s
+        return self._troubles.cooling.get(_key(provider, credential), 0.0) > now_s
+
+    def waiting(self, endpoint_key: str, credential: str = "") -> int:
+        """Calls that wait there for their first token."""
+        return self._concurrency.waiting(_key(endpoint_key, credential))
+
+    # ---- what was measured -----------------------------------------------------------------------
+
+    def figures(
+        self, endpoint_key: str, now_s: float, credential: str = ""
+    ) -> tuple[Percentiles | None, Percentiles | None]:
+        """(seconds to the first token, output tokens per second of whole calls) over five minutes,
+        at most a second old; None where nothing was measured."""
+        record, heard = self._both(_key(endpoint_key, credential))
+        return (None, None) if record is None else record.figures(now_s, heard)
 
     def latency(self, endpoint_key: str, now_s: float, credential: str = "") -> Percentiles | None:
-        """Seconds to the first token over five minutes; None when nothing was measured."""
-        record = self._records.get(_key(endpoint_key, credential))
-        return None if record is None else record.figures(now_s)[0]
+        """The first of `figures`."""
+        return self.figures(endpoint_key, now_s, credential)[0]
 
     def throughput(
         self, endpoint_key: str, now_s: float, credential: str = ""
     ) -> Percentiles | None:
-        """Output tokens per second of whole calls over five minutes."""
-        record = self._records.get(_key(endpoint_key, credential))
-        return None if record is None else record.figures(now_s)[1]
+        """The second of `figures`."""
+        return self.figures(endpoint_key, now_s, credential)[1]
 
     def p95_latency(self, endpoint_key: str, now_s: float, credential: str = "") -> float | None:
-        """Seconds to the first token that 95 % of the calls of five minutes kept; None below
-        P95_SAMPLES calls."""
-        record = self._records.get(_key(endpoint_key, credential))
-        if record is None:
-            return None
-        values = record.latency.since(now_s - WINDOW_S)
-        return (
-            sorted(values)[-(-len(values) * 95 // 100) - 1] if len(values) >= P95_SAMPLES else None
-        )
+        """Seconds to the first token that 95 % of the calls of five minutes were not slower than;
+        None below 20 of them."""
+        record, heard = self._both(_key(endpoint_key, credential))
+        return None if record is None else record.p95_latency(now_s, heard)
 
     def success(self, endpoint_key: str, now_s: float, credential: str = "") -> float | None:
         """Share (0…1) of the latest calls of five minutes that were not sick."""
-        record = self._records.get(_key(endpoint_key, credential))
-        return None if record is None else record.success(now_s)
+        record, heard = self._both(_key(endpoint_key, credential))
+        return None if record is None else record.success(now_s, heard)
+
+    def measured(
+        self, endpoint_key: str, provider: str, now_s: float, credential: str = ""
+    ) -> Measured:
+        """What quality tiers are made of; computed at most once a second for an endpoint."""
+        record, heard = self._both(_key(endpoint_key, credential))
+        return Measured(provider) if record is None else record.measured(provider, now_s, heard)
 
     def snapshot_for(self, endpoint_key: str, now_s: float, provider: str = "") -> dict[str, Any]:
         """The live fields of the public endpoint object: `status`, `uptime_last_*` in percent or
-        None, `latency_last_30m` in milliseconds and `throughput_last_30m` in tokens/s or None.
+        None, `latency_last_30m` in milliseconds and `throughput_last_30m` in tokens/s or None,
+        and ours: `tool_call_success_last_2h` in percent or None.
 
-        `status`: 0 well, -1 resting, -2 unstable, -3 credential refused.
+        `status`: 0 well, -1 resting or at its limit, -2 unstable, -3 credential refused, -5
+        ejected.
         """
-        record = self._records.get(endpoint_key)
-        minute = int(now_s // 60)
-        latency = record.latency.percentiles(now_s - LISTED_WINDOW_S, 1e3) if record else None
-        speed = (
-            record.speed.percentiles(now_s - LISTED_WINDOW_S, best_high=True) if record else None
-        )
-        return {
-            "status": -self.rank(endpoint_key, provider, now_s),
-            "uptime_last_5m": record.uptime(minute, 5) if record else None,
-            "uptime_last_30m": record.uptime(minute, 30) if record else None,
-            "uptime_last_1d": record.uptime(minute, DAY_MINUTES) if record else None,
-            "latency_last_30m": latency,
-            "throughput_last_30m": speed,
-        }
+        record, heard = self._both(endpoint_key)
+        minute, since_s = int(now_s // 60), now_s - LISTED_WINDOW_S
+        seen: dict[str, Any] = {"status": -self.rank(endpoint_key, provider, now_s)}
+        for name, minutes in (("5m", 5), ("30m", 30), ("1d", DAY_MINUTES)):
+            uptime = record.uptime(minute, minutes, heard) if record else None
+            seen[f"uptime_last_{name}"] = uptime
+        seen["latency_last_30m"] = record.latencies(since_s, heard, 1e3) if record else None
+        seen["throughput_last_30m"] = record.speeds(since_s, heard) if record else None
+        answers, bad = record.tool_sums(now_s, heard) if record else (0, 0)
+        share = 100.0 * (answers - bad) / answers if answers else None
+        seen["tool_call_success_last_2h"] = share
+        return seen
 
-    def _record(self, key: str) -> _Record:
+    # ---- between processes -----------------------------------------------------------------------
+
+    def tell(self, now_s: float) -> Digest:
+        """What this process measured, and every trouble it knows of."""
+        self._forget(now_s)
+        for key in list(self._poor):
+            self._judge(key, now_s)
+        return Digest(
+            format=digest.FORMAT,
+            at_s=now_s,
+            records=digest.pieces(self._records.items(), now_s),
+            outage=dict(self._troubles.outage),
+            resting=dict(self._troubles.resting),
+            cooling=dict(self._troubles.cooling),
+            ejections=dict(self._ejections.told()),
+        )
+
+    def hear(self, told: Iterable[Digest], now_s: float) -> None:
+        """What the other processes of this home measured, all of it: it takes the place of what
+        they said before. A piece that makes no sense is left out."""
+        heard: dict[str, Record] = {}
+        for one in told:
+            self._hear_troubles(one, now_s)
+            _absorb(heard, one, now_s)
+        changed = heard.keys() | self._heard.keys()
+        self._heard = heard
+        self._tiers.clear()
+        for key in changed:
+            self._stale(key, now_s)
+
+    def adopt(self, left_behind: Digest, now_s: float) -> None:
+        """Take over what a process measured that is no more: from now on it is our own."""
+        self._hear_troubles(left_behind, now_s)
+        _absorb(self._records, left_behind, now_s)
+        for key in left_behind.records:
+            self._stale(key, now_s)
+        while len(self._records) > RECORDS_MAX:
+            self._drop_oldest()
+        self.revision += 1
+
+    # ---- inside ----------------------------------------------------------------------------------
+
+    def _well(self, key: str, outcome: Outcome, began_s: float, now_s: float) -> None:
+        record = self._record(key)
+        record.well(outcome.latency_s, outcome.tokens, outcome.duration_s, now_s)
+        if record.minutes.bad or key in self._poor:
+            self._judge(key, now_s)
+        if self._ejections and self._ejections.well(key, began_s, now_s):
+            self._forget(now_s)
+
+    def _ill(self, key: str, began_s: float, now_s: float) -> None:
+        record = self._record(key)
+        if record.ill(now_s):
+            self._trouble(self._troubles.outage, key, now_s + OUTAGE_S)
+        self._judge(key, now_s)
+        if self._ejections.ill(key, record.run, began_s, now_s):
+            self._over_s = min(self._over_s, self._ejections.forget(now_s))
+
+    def _judge(self, key: str, now_s: float) -> int:
+        """An endpoint's uptime class, from now on remembered where it is not NORMAL."""
+        record, heard = self._both(key)
+        calls, bad = record.counts(now_s) if record is not None else (0, 0)
+        if heard is not None:
+            more, more_bad = heard.counts(now_s)
+            calls, bad = calls + more, bad + more_bad
+        good = calls - bad
+        if calls < CLASS_CALLS or good >= NORMAL_SHARE * calls:
+            self._poor.pop(key, None)
+            return NORMAL
+        found = DEGRADED if good >= DEGRADED_SHARE * calls else FALLBACK
+        self._poor[key] = found, now_s
+        return found
+
+    def _both(self, key: str) -> tuple[Record | None, Record | None]:
+        """Our own record first; what was heard stands in for one that is missing."""
+        record = self._records.get(key)
+        if not self._heard:
+            return record, None
+        heard = self._heard.get(key)
+        return (heard, None) if record is None else (record, heard)
+
+    def _record(self, key: str) -> Record:
         record = self._records.get(key)
         if record is None:
             if len(self._records) >= RECORDS_MAX:
-                self._records.pop(next(iter(self._records)))
-            record = self._records[key] = _Record()
+                self._drop_oldest()
+            record = self._records[key] = Record()
         return record
 
-    def _trouble(self, until: dict[str, float], key: str, end_s: float) -> None:
-        until[key] = end_s
-        self._over_s = min(self._over_s, end_s)
+    def _drop_oldest(self) -> None:
+        key = next(iter(self._records))
+        del self._records[key]
+        self._poor.pop(key, None)
+
+    def _stale(self, key: str, now_s: float) -> None:
+        record, _ = self._both(key)
+        if record is not None:
+            record.stale()
+        self._judge(key, now_s)
+
+    def _hear_troubles(self, told: Digest, now_s: float) -> None:
+        self._troubles.hear(told, now_s)
+        for key, state in told.ejections.items():
+            self._ejections.hear(key, *state)
+        self._forget(now_s)
 
     def _forget(self, now_s: float) -> None:
-        """Drop what is over, so that a day of trouble does not stay in memory."""
-        kinds = (self._outage, self._resting, self._cooling)
-        for until in kinds:
-            for key in [key for key, end_s in until.items() if end_s <= now_s]:
-                del until[key]
-        self._over_s = min((end_s for until in kinds for end_s in until.values()), default=inf)
+        self._troubles.forget(now_s)
+        self._over_s = min(self._troubles.over_s, self._ejections.forget(now_s))
+
+    def _trouble(self, until: dict[str, float], key: str, end_s: float) -> None:
+        self._troubles.add(until, key, end_s)
+        self._over_s = min(self._over_s, end_s)
 
 
-def sick(fault: Fault) -> bool:
-    """The provider's own failure, by the statuses OpenRouter counts against uptime: 401, 402, 404,
-    timeouts and 5xx, before or within an answer. Not 400, 403, 413, 429, and nothing that is
-    wrong with the request itself."""
-    if fault.local or fault.retry in ("never", "larger"):
-        return False
-    return fault.status >= 500 or fault.status in (401, 402, 404, 408)
+STANDINGS: Final = 32
+"""One more than the highest `Health.standing`, rounded up."""
 
 
-class _Ring:
-    """The latest SAMPLES figures with their times, oldest overwritten."""
-
-    __slots__ = ("at", "count", "value")
-
-    def __init__(self) -> None:
-        self.at = array("d")
-        self.value = array("d")
-        self.count = 0
-
-    def add(self, value: float, now_s: float) -> None:
-        if len(self.at) < SAMPLES:
-            self.at.append(now_s)
-            self.value.append(value)
-        else:
-            place = self.count % SAMPLES
-            self.at[place] = now_s
-            self.value[place] = value
-        self.count += 1
-
-    def since(self, since_s: float) -> list[float]:
-        return [v for at, v in zip(self.at, self.value, strict=True) if at >= since_s]
-
-    def percentiles(
-        self, since_s: float, scale: float = 1.0, *, best_high: bool = False
-    ) -> dict[str, float] | None:
-        """By nearest rank, over samples not older than `since_s`."""
-        values = self.since(since_s)
-        if not values:
-            return None
-        values.sort(reverse=best_high)
-        count = len(values)
-        return {name: values[-(-count * part // 100) - 1] * scale for name, part in _PARTS}
-
-
-_PARTS = (("p50", 50), ("p75", 75), ("p90", 90), ("p99", 99))
-
-
-class _Record:
-    """One endpoint with one credential."""
-
-    __slots__ = (
-        "_day",
-        "_figures",
-        "_figures_s",
-        "_good",
-        "_minute",
-        "_total",
-        "latency",
-        "recent",
-        "recent_count",
-        "run",
-        "sick",
-        "speed",
-    )
-
-    def __init__(self) -> None:
-        self.latency = _Ring()
-        self.speed = _Ring()
-        self.recent = array("d", [-1e18]) * RECENT
-        self.sick = bytearray(RECENT)
-        self.recent_count = 0
-        self.run = 0
-        """Sick calls in a row."""
-        self._figures: tuple[Percentiles | None, Percentiles | None] = (None, None)
-        self._figures_s = -1e18
-        self._day = bytearray(DAY_MINUTES)
-        """A minute's verdict at minute modulo a day: 0 too few calls, 1 down, 2 up."""
-        self._minute = -1
-        self._good = self._total = 0
-
-    def well(self, outcome: Outcome, now_s: float) -> None:
-        self.run = 0
-        self._count(now_s, ill=False)
-        if outcome.latency_s is not None:
-            self.latency.add(outcome.latency_s, now_s)
-        if outcome.duration_s and outcome.tokens > 0:
-            self.speed.add(outcome.tokens / outcome.duration_s, now_s)
-
-    def ill(self, now_s: float) -> bool:
-        """Count a sick call; True when it makes an outage."""
-        self.run += 1
-        self._count(now_s, ill=True)
-        if self.run >= OUTAGE_RUN:
-            return True
-        seen, ill = self._seen(now_s - OUTAGE_S)
-        return 2 * ill >= seen
-
-    def success(self, now_s: float) -> float | None:
-        seen, ill = self._seen(now_s - WINDOW_S)
-        return None if seen == 0 else (seen - ill) / seen
-
-    def figures(self, now_s: float) -> tuple[Percentiles | None, Percentiles | None]:
-        """(latency, throughput), at most FRESH_S old."""
-        if not 0.0 <= now_s - self._figures_s < FRESH_S:
-            since_s = now_s - WINDOW_S
-            self._figures = (
-                self.latency.percentiles(since_s),
-                self.speed.percentiles(since_s, best_high=True),
-            )
-            self._figures_s = now_s
-        return self._figures
-
-    def uptime(self, minute: int, minutes: int) -> float | None:
-        """Percent of the last `minutes` minutes that were up, of those with enough calls."""
-        self._turn(minute)
-        ago = [(minute - n) % DAY_MINUTES for n in range(1, minutes)]
-        past = self._day if minutes >= DAY_MINUTES else bytes(self._day[n] for n in ago)
-        up, down = past.count(2), past.count(1)
-        running = _verdict(self._good, self._total)
-        up += running == 2
-        down += running == 1
-        return None if up + down == 0 else 100.0 * up / (up + down)
-
-    def _seen(self, since_s: float) -> tuple[int, int]:
-        """(calls, sick calls) not older than `since_s`, of the latest RECENT."""
-        seen = ill = 0
-        for at, was_sick in zip(self.recent, self.sick, strict=True):
-            if at >= since_s:
-                seen += 1
-                ill += was_sick
-        return seen, ill
-
-    def _count(self, now_s: float, *, ill: bool) -> None:
-        place = self.recent_count % RECENT
-        self.recent[place] = now_s
-        self.sick[place] = ill
-        self.recent_count += 1
-        minute = int(now_s // 60)
-        if minute != self._minute:
-            self._turn(minute)
-        self._total += 1
-        self._good += not ill
-
-    def _turn(self, minute: int) -> None:
-        """Close the running minute and clear the ones that nobody saw."""
-        if minute <= self._minute:
-            return
-        if self._minute >= 0:
-            self._day[self._minute % DAY_MINUTES] = _verdict(self._good, self._total)
-            for missed in range(max(self._minute + 1, minute - DAY_MINUTES), minute + 1):
-                self._day[missed % DAY_MINUTES] = 0
-        self._minute = minute
-        self._good = self._total = 0
-
-
-def _verdict(good: int, total: int) -> int:
-    if total < COUNTED_CALLS:
-        return 0
-    return 2 if good >= GOOD_SHARE * total else 1
+def _absorb(records: dict[str, Record], told: Digest, now_s: float) -> None:
+    for key, piece in told.records.items():
+        record = records.get(key)
+        fresh = record is None
+        record = record or Record()
+        try:
+            digest.absorb(record, piece, told.at_s, now_s)
+        except (ValueError, OverflowError):
+            continue
+        if fresh:
+            records[key] = record
 
 
 def _key(name: str, credential: str) -> str:

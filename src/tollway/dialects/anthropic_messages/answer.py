@@ -63,6 +63,7 @@ class Event(Struct):
 
 
 event_decoder = msgspec.json.Decoder(Event)
+blocks_decoder = msgspec.json.Decoder(list[Block])
 message_decoder = msgspec.json.Decoder(Message)
 fields_decoder = msgspec.json.Decoder(dict[str, Raw])
 

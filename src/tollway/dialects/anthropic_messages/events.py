@@ -201,5 +201,5 @@ class _KeptBody(BodyRelay):
 
     def whole(self) -> bytes:
         body = bytes(self._data)
-        self.finish()
+        self.read()
         return body

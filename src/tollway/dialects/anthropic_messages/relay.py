@@ -16,9 +16,11 @@ from msgspec import Raw
 from ...errors import TollwayError
 from .. import Bill, Head, Meter, faults
 from ..sse import escape_separators
+from ..toolcalls import ToolCalls
 from .answer import (
     BAD_JSON,
     Event,
+    blocks_decoder,
     fault_inside,
     fields_decoder,
     finish_of,
@@ -41,6 +43,8 @@ class StreamRelay(Reading):
         self._out: list[bytes] = []
         self._last: dict[str, Any] = {}
         """Fields of message_delta, the last one's own."""
+        self._inputs: dict[int, str] = {}
+        """Open tool_use blocks, and the input that came with their start: deltas take its place."""
 
     def feed(self, data: bytes) -> bytes:
         self._read(data)
@@ -55,6 +59,8 @@ class StreamRelay(Reading):
         return escape_separators(b"".join(out)) if out else b""
 
     def _take(self, event: Event, payload: bytes) -> None:
+        if self.meter.calls is not None:
+            self._collect(self.meter.calls, event)
         if event.type == "message_delta":
             self._last.update(_copied(payload))
         elif event.type == "message_start":
@@ -68,6 +74,18 @@ class StreamRelay(Reading):
             if b"\n" in payload:
                 payload = msgspec.json.format(payload, indent=-1)
             self._out += (b"event: ", event.type.encode(), b"\ndata: ", payload, b"\n\n")
+
+    def _collect(self, calls: ToolCalls, event: Event) -> None:
+        index, block, delta = event.index, event.content_block, event.delta
+        if event.type == "content_block_start" and block is not None and block.type == "tool_use":
+            plain = bytes(block.input).strip()
+            self._inputs[index] = "" if plain in (b"{}", b"null") else plain.decode()
+            calls.add(index, block.name, "")
+        elif event.type == "content_block_stop" and index in self._inputs:
+            calls.add(index, None, self._inputs.pop(index))
+        elif delta is not None and delta.partial_json and index in self._inputs:
+            self._inputs[index] = ""
+            calls.add(index, None, delta.partial_json)
 
     def ending(self, bill: Bill) -> bytes:
         told = {} if self._head.replayed else _other_counts(self.report)
@@ -102,11 +120,19 @@ class BodyRelay:
         return b""
 
     def finish(self) -> bytes:
+        self.read()
+        if self._fields and self.meter.calls is not None:
+            for block in blocks_decoder.decode(self._fields["content"]):
+                if block.type == "tool_use":
+                    self.meter.calls.add(None, block.name, bytes(block.input).decode())
+        return b""
+
+    def read(self) -> None:
+        """The body is complete: fill the meter from it."""
         if self.meter.fault is None and not self.meter.ended:
             body = bytes(self._data)
             self._data.clear()
             self._fields = read_body(body, self.meter, self._report)
-        return b""
 
     def ending(self, bill: Bill) -> bytes:
         told = {} if self._head.replayed else _other_counts(self._report)

@@ -14,6 +14,7 @@ from msgspec import Raw, Struct
 from ...canon import FinishReason
 from .. import Meter
 from ..openai_chat_answer import size
+from ..toolcalls import ToolCalls
 
 NOTHING = Raw(b"")
 BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -124,6 +125,15 @@ NATIVE: Mapping[FinishReason, str] = {
 def is_given(raw: Raw) -> bool:
     size_bytes = len(raw)
     return size_bytes > 4 or (size_bytes > 0 and bytes(raw) != b"null")
+
+
+def collect(calls: ToolCalls, candidates: list[Candidate]) -> None:
+    """Keep the functions that candidates call; a call comes whole."""
+    for candidate in candidates:
+        for part in (candidate.content.parts if candidate.content else None) or ():
+            called = part.function_call
+            if called is not None:
+                calls.add(None, called.name, bytes(called.args).decode(), candidate.index)
 
 
 def note(meter: Meter, parts: list[Part]) -> bool:

@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from ...errors import TollwayError
 from .. import Bill, Head
-from .answer import Answer, is_given
+from .answer import Answer, collect, is_given
 from .failing import render_error
 from .framing import Framing, ending_fields
 from .reading import BodyReading, StreamReading
@@ -56,6 +56,8 @@ class StreamRelay(StreamReading):
         if found is None:
             return
         answer, candidates = found
+        if self.meter.calls is not None:
+            collect(self.meter.calls, candidates)
         start = _start(answer)
         if start is None:
             return
@@ -87,7 +89,9 @@ class BodyRelay(BodyReading):
     def finish(self) -> bytes:
         found = self._whole()
         if found is not None:
-            answer, _ = found
+            answer, candidates = found
+            if self.meter.calls is not None:
+                collect(self.meter.calls, candidates)
             self._start = _start(answer) or b'{"candidates":[]'
         self._close()
         return b""

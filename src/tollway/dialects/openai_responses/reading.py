@@ -9,7 +9,7 @@ stops without either broke off.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from ...canon import FinishReason
 from .. import faults
 from ..openai_chat_answer import BAD_JSON, NOTHING, fields_decoder, is_given, size
 from ..openai_chat_reading import Reading
+from ..toolcalls import ToolCalls
 
 TEXT, REFUSAL, THOUGHT, SUMMARY, ARGUMENTS = range(5)
 
@@ -240,6 +241,14 @@ def item_of(raw: Raw) -> Item:
 def output_of(response: Mapping[str, Raw]) -> list[Raw]:
     raw = response.get("output")
     return _items_decoder.decode(raw) if raw is not None and is_given(raw) else []
+
+
+def collect(calls: ToolCalls, items: Iterable[Raw]) -> None:
+    """Keep the functions that output items call; what custom tools are given is no JSON."""
+    for raw in items:
+        item = item_of(raw)
+        if item.type == "function_call":
+            calls.add(None, item.name, item.arguments or "")
 
 
 def _string(raw: Raw | None) -> str | None:

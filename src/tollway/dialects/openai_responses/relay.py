@@ -18,9 +18,10 @@ from ...errors import TollwayError
 from .. import Bill, Head
 from ..openai_chat_answer import fields_decoder
 from ..sse import DONE, escape_separators
+from ..toolcalls import ToolCalls
 from . import answer
 from .parser import BodyParser
-from .reading import TERMINAL, Delta, ResponsesReading
+from .reading import DONE_ITEM, TERMINAL, Delta, ResponsesReading, collect, output_of
 
 
 class StreamRelay(ResponsesReading):
@@ -68,6 +69,8 @@ class StreamRelay(ResponsesReading):
 
     def on_event(self, kind: bytes, fields: dict[str, Raw], payload: bytes) -> None:
         raw = fields.get("response")
+        if self.meter.calls is not None:
+            self._collect(self.meter.calls, kind, fields)
         if raw is None:
             if kind:
                 self._pass(kind, payload)
@@ -80,6 +83,13 @@ class StreamRelay(ResponsesReading):
             return
         rewritten = msgspec.json.encode({**fields, "response": self._response})
         self._pass(kind, rewritten)
+
+    def _collect(self, calls: ToolCalls, kind: bytes, fields: dict[str, Raw]) -> None:
+        """A finished item holds all of a call; a host that sends none tells it at the end."""
+        if kind == DONE_ITEM and "item" in fields:
+            collect(calls, [fields["item"]])
+        elif kind in TERMINAL and "response" in fields and not len(calls):
+            collect(calls, output_of(fields_decoder.decode(fields["response"])))
 
     def _pass(self, kind: bytes, payload: bytes) -> None:
         self._events += 1
@@ -130,6 +140,8 @@ class _Keeping(BodyParser):
 
     def take(self, fields: dict[str, Raw]) -> list[canon.Event]:
         self.fields = fields
+        if self.meter.calls is not None:
+            collect(self.meter.calls, output_of(fields))
         return super().take(fields)
 
 
