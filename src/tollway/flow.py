@@ -56,6 +56,8 @@ class Call:
         self.told = told
         self.started_s = gateway.clock()
         self.id = gateway.new_id(self.started_s)
+        self.said = request
+        """As the caller sent it; `request` is what is left of it to be sent on."""
         self.request, self.plan = gateway.plan(request, caller, self.started_s)
         gateway.claim(self.plan, self.started_s)
         self.granted_nano = 0
@@ -247,7 +249,9 @@ class Call:
         chosen = None if self.current is None else self.current.attempt
         took_ms = int((self.gateway.clock() - self.started_s) * 1000)
         dropped = () if self.current is None else self.current.dropped
-        return metadata(self.told, self.plan, self.faults, chosen, took_ms, dropped)
+        relay = None if self.current is None else self.current.relay
+        done = () if relay is None else relay.meter.notes
+        return metadata(self.told, self.plan, self.faults, chosen, took_ms, dropped, done)
 
     def leave(self) -> None:
         """The client is gone: cut the provider off, unless it would bill the whole answer anyway;

@@ -237,7 +237,7 @@ class Gateway:
         router = routed(call.request)
         if router is None or attempt.model.id not in call.plan.picked:
             return
-        key = self._session(router, call.request, call.caller)
+        key = self._session(router, call.said, call.caller)
         if key is not None:
             served = Stuck(attempt.endpoint.key, attempt.provider.id)
             self.sticky.keep(key, served, self.clock())
@@ -258,7 +258,7 @@ class Gateway:
 
     def answered(self, call: Call, attempt: Attempt, meter: Meter) -> None:
         """A conversation may now stick to the endpoint that answered it."""
-        request, base = call.request, attempt.endpoint.price.base
+        request, base = call.said, attempt.endpoint.price.base
         if call.plan.router is not None:
             self._keep_model(call, attempt)
         if request.preferences.order:

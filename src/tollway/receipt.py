@@ -353,8 +353,9 @@ def _detail(facts: Facts, paid: Charge | None, lost: Charge | None) -> dict[str,
         detail["sticky"] = plan.stuck
     if plan.router is not None:
         detail["router"] = plan.router_of(asked.attempt.model.id) if asked else plan.router
-    if plan.pipeline:
-        detail["pipeline"] = plan.pipeline
+    done = asked.meter.notes if asked is not None and asked.meter is not None else ()
+    if plan.pipeline or done:
+        detail["pipeline"] = (*plan.pipeline, *done)
     drops = [drop for drop in plan.drops if drop.reason not in _STANDING]
     if drops:
         detail["drops"] = drops

@@ -203,7 +203,8 @@ def test_filters_of_the_model_list(client: OpenRouter) -> None:
     assert set(ids(q="tollway")) >= {"tollway/echo", "tollway/lorem"}
     assert "tollway/echo" in ids(providers="tollway")
     assert set(ids(model_authors="tollway")) == {
-        f"tollway/{name}" for name in ("echo", "lorem", "tools", "json", "reasoner", "fault")
+        f"tollway/{name}"
+        for name in ("echo", "lorem", "tools", "json", "reasoner", "fault", "auto", "free")
     }
     assert len(ids(limit=7)) == 7
 

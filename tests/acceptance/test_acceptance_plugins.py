@@ -132,8 +132,16 @@ async def test_answers_are_repaired_for_every_client_and_charged_as_they_came() 
         healing = {"plugins": [HEALING]}
         before = server.balance_nano()
         parsed = client.chat.completions.parse(
-            model="acme/small", messages=said, response_format=Point, extra_body=healing
+            model="acme/small",
+            messages=said,
+            response_format=Point,
+            extra_body=healing,
+            extra_headers={"X-OpenRouter-Metadata": "enabled"},
         )
+        told = parsed.model_extra["openrouter_metadata"]  # type: ignore[index]
+        assert [done["data"] for done in told["pipeline"]] == [{"broken": 1, "healed": 1}]
+        kept = server.ask("GET", f"/generation?id={parsed.id}")[1]["data"]["tollway"]
+        assert kept["pipeline"] == told["pipeline"]
         assert parsed.choices[0].message.parsed == Point(x=4, label="here")
         assert parsed.usage is not None
         assert before - server.balance_nano() == nano(parsed.usage.model_extra["cost"])  # type: ignore[index]
@@ -143,7 +151,7 @@ async def test_answers_are_repaired_for_every_client_and_charged_as_they_came() 
         )
         assert response.output_parsed == Point(x=4, label="here")
         schema = {**Point.model_json_schema(), "additionalProperties": False}
-        told = _anthropic(server).messages.create(
+        message = _anthropic(server).messages.create(
             model="acme/small",
             max_tokens=50,
             messages=said,  # type: ignore[arg-type]
@@ -152,7 +160,7 @@ async def test_answers_are_repaired_for_every_client_and_charged_as_they_came() 
                 "output_config": {"format": {"type": "json_schema", "schema": schema}},
             },
         )
-        assert json.loads(told.content[0].text) == {"x": 4, "label": "here"}  # type: ignore[union-attr]
+        assert json.loads(message.content[0].text) == {"x": 4, "label": "here"}  # type: ignore[union-attr]
         plain = client.chat.completions.create(
             model="acme/small", messages=said, response_format={"type": "json_object"}
         )

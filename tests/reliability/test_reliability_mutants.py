@@ -234,8 +234,8 @@ MUTANTS = (
     Mutant(
         "delivered text is not counted",
         "dialects/__init__.py",
-        "completion_tokens=-(-self.text_bytes // 4) + reasoning",
-        "completion_tokens=reasoning",
+        "counted = -(-self.text_bytes // 4) + reasoning",
+        "counted = reasoning",
         leaves_mid_stream,
     ),
     Mutant(

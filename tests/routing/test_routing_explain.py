@@ -1,5 +1,6 @@
 """Explain: what a caller reads of a plan is what was decided."""
 
+import msgspec
 from routing_builders import endpoint, offered, planned, request
 
 from tollway.canon import Fault
@@ -80,6 +81,14 @@ def test_what_the_dialect_could_not_carry_is_our_own_part_s_alone() -> None:
     assert "top_k" not in str(metadata("openrouter", PLAN, [], ALPHA, 0, ("top_k",)))
 
 
+def test_what_was_done_to_the_answer_stands_behind_what_was_done_to_the_request() -> None:
+    healed = {"type": "response_healing", "name": "response-healing"}
+    hedged = {"type": "plugin", "name": "hedge"}
+    plan = msgspec.structs.replace(PLAN, pipeline=(hedged,))
+    told = metadata("openrouter", plan, [], ALPHA, 0, (), (healed,))["openrouter_metadata"]
+    assert told["pipeline"] == [hedged, healed]
+
+
 def test_what_explains_a_request_beforehand_is_the_same_decision() -> None:
     told = explained(PLAN)
     assert told["requested"] == ["acme/one"]
@@ -90,7 +99,6 @@ def test_what_explains_a_request_beforehand_is_the_same_decision() -> None:
 
 
 def test_a_conversation_that_sticks_says_where() -> None:
-    import msgspec
 
     stuck = Stuck(endpoint("beta").key, pinned=True)
     told = explained(msgspec.structs.replace(PLAN, stuck=stuck))

@@ -29,10 +29,11 @@ def metadata(
     chosen: Attempt | None,
     took_ms: int,
     dropped: Sequence[str] = (),
+    done: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """`{"openrouter_metadata": …}` of a request that was tried. `chosen`: the attempt that answers,
     None when none did. `took_ms`: from the request's start until now. `dropped`: what the chosen
-    one's dialect could not carry of the request."""
+    one's dialect could not carry of the request; `done`: what was done to its answer."""
     tried = [
         {"provider": a.provider.name, "model": a.model.id, "status": f.status} for a, f in faults
     ]
@@ -56,7 +57,7 @@ def metadata(
         "attempts": tried,
         "params": {},
         "generation_time": took_ms,
-        "pipeline": list(plan.pipeline),
+        "pipeline": [*plan.pipeline, *done],
     }
     if told == "tollway":
         found["tollway"] = {**decided(plan), "dropped": list(dropped)}
