@@ -44,6 +44,16 @@ DropReason = Literal[
 """Why an endpoint is not in the plan. Those of OpenRouter's `excluded_by` keep their spelling."""
 
 
+class Drop(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was left out of a plan, and why: an endpoint, or one parameter of an attempt."""
+
+    reason: str
+    model: str
+    provider: str | None = None
+    tag: str | None = None
+    detail: str | None = None
+
+
 class Offer(msgspec.Struct, frozen=True):
     """An endpoint that could serve, and the facts about it that no request changes. Made by
     `routing.offers.offer`, once per catalogue: a plan only reads them."""
@@ -86,6 +96,8 @@ class Offer(msgspec.Struct, frozen=True):
     """It is asked to (`:online`)."""
     ordinary: Price | None = None
     """See `Attempt.ordinary`."""
+    surplus: Drop | None = None
+    """What is said when its model has had its share of attempts: the drop made most often, once."""
 
 
 CEILING_CACHE_1H, CEILING_AUDIO, CEILING_IMAGE = 1, 2, 4
@@ -115,16 +127,6 @@ class Policy(msgspec.Struct, frozen=True):
     """`sort` is in force whatever a request says."""
     default_model: str | None = None
     """Used by a request that names no model."""
-
-
-class Drop(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was left out of a plan, and why: an endpoint, or one parameter of an attempt."""
-
-    reason: str
-    model: str
-    provider: str | None = None
-    tag: str | None = None
-    detail: str | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from ..dialects import OUTBOUND, carried, for_kind
 from ..dialects.searching import searches
 from ..errors import CallerError
 from ..money import Price, Rates
-from .entries import CEILING_AUDIO, CEILING_CACHE_1H, CEILING_IMAGE, DropReason, Offer
+from .entries import CEILING_AUDIO, CEILING_CACHE_1H, CEILING_IMAGE, Drop, DropReason, Offer
 from .lookup import lookup
 from .params import unsupported
 from .slugs import join_slug
@@ -152,6 +152,7 @@ def offer(
         region=data_region(endpoint, provider),
         searches=searches(model, endpoint),
         ordinary=ordinary,
+        surplus=Drop("attempts_limit", model.id, provider.id, endpoint.tag),
     )
 
 

@@ -44,7 +44,8 @@ def plan(
     """Decide the attempts. `offers` maps each requested slug, routing variants included, to its
     offers in the order to try (`Index.offers`); an empty sequence is a model nobody knows.
 
-    `stuck` is where the conversation was answered before. Never raises: a plan without attempts is turned into the caller's error by `refusal`.
+    `stuck` is where the conversation was answered before. Never raises: a plan without attempts is
+    turned into the caller's error by `refusal`.
     """
     ask = ask_of(request, policy, now_s, resolve_provider)
     wishes = request.preferences
@@ -161,7 +162,7 @@ def _sifted(
     only = tier_only(ask)
     if only and any(offer.tier == only and offer.standing is None for offer in candidates):
         kept = _keep_if(kept, lambda o: o.tier == only, "service_tier", drops)
-    if any(offer.endpoint.free_trial for offer in kept):
+    if [offer for offer in kept if offer.endpoint.free_trial]:
         kept = _trials_last(ask, kept, drops)
     for group in SOFT:
         sent = ask.request.params & group
@@ -208,7 +209,7 @@ def _take(
         if not fallbacks and not (named(offer, ask.order) if ask.order else n == 0):
             drops.append(_drop("fallbacks_off", offer))
         elif taken.get(model, 0) >= most:
-            drops.append(_drop("attempts_limit", offer))
+            drops.append(offer.surplus or _drop("attempts_limit", offer))
         else:
             taken[model] = taken.get(model, 0) + 1
             attempts.append(attempt(ask, offer, policy))

@@ -2,8 +2,8 @@
 
 Not here: dropping (`filters`). A place is decided by, in this order: the caller's `order`, the
 tier asked for, health, the caller's soft cut-offs, the quality of tool calls where it matters, and
-then the sort, which by default is a draw weighted by 1/price². Explicit `order` beats health: who names a provider first
-gets it first.
+then the sort, which by default is a draw weighted by 1/price². Explicit `order` beats health: who
+names a provider first gets it first.
 """
 
 from __future__ import annotations
@@ -35,6 +35,13 @@ def ranked(
     now_s, value = ask.now_s, STRATEGIES[sort]
     place = _placing(ask, health, stuck)
     grade = _grades(ask, kept, sort, health)
+    if place is None and grade is None:
+        plain = [
+            (value(offer, health, now_s, random), offer.typical_pico, n)
+            for n, offer in enumerate(kept)
+        ]
+        plain.sort()
+        return [kept[key[2]] for key in plain]
     keyed = [
         (
             place(offer) if place else 0,
@@ -112,6 +119,8 @@ def _placing(ask: Ask, health: Health, stuck: Stuck | None) -> Callable[[Offer],
         return lambda offer: standing(offer.endpoint.key, offer.endpoint.provider)
     pin = stuck.endpoint if stuck is not None and stuck.pinned else None
     warm = stuck.endpoint if stuck is not None else None
+    if not (order or tiers or cutoffs or standing):
+        return lambda offer: offer.endpoint.key != warm  # alone, a pin is a warm cache
 
     def place(offer: Offer) -> int:
         listed = _position(offer, order) if order else 0
