@@ -38,6 +38,7 @@ from .openai_chat_answer import (
 from .openai_chat_reading import Reading
 from .openai_usage import render_usage
 from .sse import DONE, escape_separators, event
+from .surrogates import paired
 from .think_tags import ThinkTags
 
 
@@ -235,7 +236,8 @@ def _on_one_line(payload: bytes) -> bytes:
     try:
         return msgspec.json.format(payload, indent=-1)
     except BAD_JSON:
-        return payload
+        mended = paired(payload)
+        return payload if mended is None else _on_one_line(mended)
 
 
 def _said(index: int, is_reasoning: bool, text: str) -> dict[str, Any]:
