@@ -242,6 +242,18 @@ def test_gemini_streams_an_array_without_alt_sse(server: Server) -> None:
     assert text.startswith("data: ")
 
 
+def test_gemini_does_not_find_a_model_that_is_none(gemini: genai.Client) -> None:
+    asking = (
+        lambda: gemini.models.generate_content(model="tollway/ecco", contents="x"),
+        lambda: list(gemini.models.generate_content_stream(model="tollway/ecco", contents="x")),
+    )
+    for ask in asking:
+        with pytest.raises(genai.errors.ClientError, match="tollway/ecco is not a model") as none:
+            ask()
+        assert (none.value.code, none.value.status) == (404, "NOT_FOUND")
+        assert none.value.details["error"]["details"][0]["reason"] == "NOT_FOUND"
+
+
 # ---- embeddings and rerank -----------------------------------------------------------------------
 
 VECTORS = """

@@ -8,6 +8,8 @@ its registration. Of the caller's side it has
     relay(head, outbound, quirks=(), request=None) -> Relay   passthrough, or parser and renderer
     render_error(error) -> bytes
 
+    MODEL_IN_PATH = True                                      where clients name the model there
+
 and of the provider's side
 
     render_request(request, attempt, output_tokens_max) -> Outbound

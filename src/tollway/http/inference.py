@@ -202,6 +202,8 @@ class Inference:
                 self._count_refusal(reply.call, error)
             if reply.call is not None and error.status != 500:
                 error.beside = reply.call.metadata()
+            if getattr(spoken, "MODEL_IN_PATH", False):
+                error = errors.in_path(error)
             await reply.fail(error, spoken.render_error)
         except asyncio.CancelledError:
             if reply.call is not None and reply.call.client_left:
