@@ -246,12 +246,29 @@ def test_gemini_does_not_find_a_model_that_is_none(gemini: genai.Client) -> None
     asking = (
         lambda: gemini.models.generate_content(model="tollway/ecco", contents="x"),
         lambda: list(gemini.models.generate_content_stream(model="tollway/ecco", contents="x")),
+        lambda: gemini.models.count_tokens(model="tollway/ecco", contents="x"),
     )
     for ask in asking:
         with pytest.raises(genai.errors.ClientError, match="tollway/ecco is not a model") as none:
             ask()
         assert (none.value.code, none.value.status) == (404, "NOT_FOUND")
         assert none.value.details["error"]["details"][0]["reason"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("model", ["tollway/echo:nitro", "Tollway/Echo", "tollway/auto"])
+def test_what_can_be_asked_can_be_counted(
+    gemini: genai.Client, messages: anthropic.Anthropic, model: str
+) -> None:
+    assert gemini.models.count_tokens(model=model, contents="Hello").total_tokens
+    assert messages.messages.count_tokens(model=model, messages=HELLO).input_tokens
+
+
+def test_tokens_of_a_model_that_is_none_are_not_counted(messages: anthropic.Anthropic) -> None:
+    with pytest.raises(anthropic.BadRequestError, match="tollway/ecco is not a model") as none:
+        messages.messages.count_tokens(model="tollway/ecco", messages=HELLO)
+    with pytest.raises(anthropic.BadRequestError) as asked:
+        messages.messages.create(model="tollway/ecco", max_tokens=9, messages=HELLO)
+    assert none.value.body == asked.value.body
 
 
 # ---- embeddings and rerank -----------------------------------------------------------------------

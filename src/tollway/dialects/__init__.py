@@ -8,6 +8,7 @@ its registration. Of the caller's side it has
     relay(head, outbound, quirks=(), request=None) -> Relay   passthrough, or parser and renderer
     render_error(error) -> bytes
 
+    count_tokens(body, headers={}, path="") -> Counted        where clients can ask for it
     MODEL_IN_PATH = True                                      where clients name the model there
 
 and of the provider's side
@@ -26,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -74,6 +75,14 @@ class Outbound(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
     dropped: tuple[str, ...] = ()
     """What of the caller's request this dialect cannot carry, by name: reported, never silent."""
+
+
+class Counted(NamedTuple):
+    """The answer to who only wants a prompt's tokens counted."""
+
+    models: tuple[str, ...]
+    """Slugs it was asked for; none where the dialect lets that be."""
+    body: bytes
 
 
 class Meter:

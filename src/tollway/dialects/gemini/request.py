@@ -17,6 +17,7 @@ from msgspec import Raw
 
 from ... import errors
 from ...canon import Request
+from .. import Counted
 from .. import openai_chat_request as measure
 from ..plugins import plugins
 from ..preferences import preferences
@@ -98,7 +99,7 @@ def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") 
     )
 
 
-def count_tokens(body: bytes, headers: Mapping[str, str] = {}, path: str = "") -> bytes:
+def count_tokens(body: bytes, headers: Mapping[str, str] = {}, path: str = "") -> Counted:
     """The answer to countTokens: our own estimate, about 4 bytes a token, marked by nothing because
     the contract has no place for it. Raises CallerError."""
     target(path)
@@ -110,7 +111,8 @@ def count_tokens(body: bytes, headers: Mapping[str, str] = {}, path: str = "") -
     whole = bytes(inner) if schema.is_given(inner) else body
     model = path.partition(":countTokens")[0] + ":generateContent"
     request = parse_request(whole, headers, model)
-    return msgspec.json.encode({"totalTokens": request.prompt_tokens_likely})
+    counted = msgspec.json.encode({"totalTokens": request.prompt_tokens_likely})
+    return Counted(request.models, counted)
 
 
 # ---- decoding ------------------------------------------------------------------------------------
