@@ -114,6 +114,38 @@ def test_responses_errors_are_openais(responses: openai.OpenAI) -> None:
         responses.responses.create(model="tollway/echo", input="x", previous_response_id="r")
 
 
+@pytest.mark.parametrize(
+    ("items", "path"),
+    [
+        ([{"role": "user", "content": "x"}, {"type": "telepathy"}], "input[1].type: 'telepathy'"),
+        ([{"role": "user", "content": ""}], "input: says nothing"),
+        ([{"type": "compaction", "encrypted_content": "x"}], "input: holds nothing"),
+    ],
+)
+def test_responses_refuse_an_input_that_would_be_lost(
+    responses: openai.OpenAI, server: Server, items: Any, path: str
+) -> None:
+    before = server.balance_nano()
+    with pytest.raises(openai.BadRequestError) as refused:
+        responses.responses.create(model="tollway/echo", input=items)
+    assert refused.value.message.find(path) > 0
+    assert refused.value.body["param"] == path.partition(":")[0]  # type: ignore[index]
+    assert server.balance_nano() == before
+    server.assert_books()
+
+
+def test_a_hosted_tool_that_nobody_runs_here_is_left_out_with_its_choice(
+    responses: openai.OpenAI,
+) -> None:
+    answer = responses.responses.create(
+        model="tollway/echo",
+        input="Hello there",
+        tools=[{"type": "file_search", "vector_store_ids": ["v"]}],
+        tool_choice="required",
+    )
+    assert answer.output_text == "Hello there"
+
+
 # ---- Messages ------------------------------------------------------------------------------------
 
 

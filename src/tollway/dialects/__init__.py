@@ -194,9 +194,17 @@ def relay(request: Request, head: Head, outbound: str, quirks: Collection[str]) 
 
 
 def conversation(request: Request) -> Conversation:
-    """What a request says, in no dialect's shape. Only for a provider of another dialect."""
+    """What a request says, in no dialect's shape. Only for a provider of another dialect. Where no
+    tool is left that another dialect knows, nothing is left to choose from: providers refuse a
+    choice without tools. One that mattered is named."""
     said: Conversation = dialect(request.dialect).conversation(request)
-    return said
+    choice = said.tool_choice
+    if said.tools or (choice is None and said.parallel_calls is None):
+        return said
+    extras = dict(said.extras)
+    if choice is not None and choice.kind in ("required", "named"):
+        extras["tool_choice"] = msgspec.Raw(b"null")
+    return msgspec.structs.replace(said, tool_choice=None, parallel_calls=None, extras=extras)
 
 
 def for_kind(dialect: str, kind: str, model: str = "") -> str:
