@@ -90,6 +90,7 @@ class Meter:
 
     __slots__ = (
         "calls",
+        "choices",
         "ended",
         "fault",
         "finish",
@@ -109,6 +110,8 @@ class Meter:
         """A content event was seen: from here on there is no failing over."""
         self.ended = False
         """The dialect's own end of stream was seen, or a whole body parsed."""
+        self.choices = 0
+        """Answers of a whole answer, where the dialect can have several; 0 = not counted."""
         self.opaque = False
         """The answer carried state that only its provider can read: signed or encrypted reasoning."""
         self.finish: FinishReason | None = None

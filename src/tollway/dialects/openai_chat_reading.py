@@ -182,6 +182,7 @@ class Reading:
         if not self.finishes:
             self.finishes[0] = "stop", None
             self.meter.finish = "stop"
+        self.meter.choices = len(self.finishes)
         self.meter.ended = self.meter.spoke = True
 
     def _closed(self) -> None:

@@ -150,6 +150,7 @@ class Reading:
         if not self.finishes:
             self._fail(faults.broken("The provider's answer broke off."))
             return
+        meter.choices = len(self.finishes)
         meter.ended = True
 
     def _fail(self, fault: Fault) -> None:
