@@ -148,7 +148,10 @@ class Try:
         if not self.sent:
             return None
         meter = self.relay.meter if self.relay is not None else None
-        return Asked(self.attempt, meter, self.output_tokens_max, self.dropped)
+        dropped = self.dropped
+        if meter is not None and 0 < meter.choices < self.request.choices and "n" not in dropped:
+            dropped += ("n",)  # it was told, and ignored
+        return Asked(self.attempt, meter, self.output_tokens_max, dropped)
 
     async def hang_up(self) -> None:
         """Part from the provider; a finished answer leaves its connection for the next call."""

@@ -365,6 +365,14 @@ def model_not_found(slug: str, close: Sequence[str] = ()) -> CallerError:
     )
 
 
+def in_path(error: TollwayError) -> TollwayError:
+    """The same of a route that names its model in the path: one that does not exist is a path that
+    does not exist."""
+    if error.availability is not None and error.availability["code"] == "model_not_found":
+        error.status, error.error_type = 404, "not_found"
+    return error
+
+
 def model_deprecated(slug: str, successors: Sequence[str]) -> CallerError:
     hint = f" Use {', '.join(successors)}." if successors else ""
     return CallerError(

@@ -114,6 +114,38 @@ def test_responses_errors_are_openais(responses: openai.OpenAI) -> None:
         responses.responses.create(model="tollway/echo", input="x", previous_response_id="r")
 
 
+@pytest.mark.parametrize(
+    ("items", "path"),
+    [
+        ([{"role": "user", "content": "x"}, {"type": "telepathy"}], "input[1].type: 'telepathy'"),
+        ([{"role": "user", "content": ""}], "input: says nothing"),
+        ([{"type": "compaction", "encrypted_content": "x"}], "input: holds nothing"),
+    ],
+)
+def test_responses_refuse_an_input_that_would_be_lost(
+    responses: openai.OpenAI, server: Server, items: Any, path: str
+) -> None:
+    before = server.balance_nano()
+    with pytest.raises(openai.BadRequestError) as refused:
+        responses.responses.create(model="tollway/echo", input=items)
+    assert refused.value.message.find(path) > 0
+    assert refused.value.body["param"] == path.partition(":")[0]  # type: ignore[index]
+    assert server.balance_nano() == before
+    server.assert_books()
+
+
+def test_a_hosted_tool_that_nobody_runs_here_is_left_out_with_its_choice(
+    responses: openai.OpenAI,
+) -> None:
+    answer = responses.responses.create(
+        model="tollway/echo",
+        input="Hello there",
+        tools=[{"type": "file_search", "vector_store_ids": ["v"]}],
+        tool_choice="required",
+    )
+    assert answer.output_text == "Hello there"
+
+
 # ---- Messages ------------------------------------------------------------------------------------
 
 
@@ -242,6 +274,35 @@ def test_gemini_streams_an_array_without_alt_sse(server: Server) -> None:
     assert text.startswith("data: ")
 
 
+def test_gemini_does_not_find_a_model_that_is_none(gemini: genai.Client) -> None:
+    asking = (
+        lambda: gemini.models.generate_content(model="tollway/ecco", contents="x"),
+        lambda: list(gemini.models.generate_content_stream(model="tollway/ecco", contents="x")),
+        lambda: gemini.models.count_tokens(model="tollway/ecco", contents="x"),
+    )
+    for ask in asking:
+        with pytest.raises(genai.errors.ClientError, match="tollway/ecco is not a model") as none:
+            ask()
+        assert (none.value.code, none.value.status) == (404, "NOT_FOUND")
+        assert none.value.details["error"]["details"][0]["reason"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("model", ["tollway/echo:nitro", "Tollway/Echo", "tollway/auto"])
+def test_what_can_be_asked_can_be_counted(
+    gemini: genai.Client, messages: anthropic.Anthropic, model: str
+) -> None:
+    assert gemini.models.count_tokens(model=model, contents="Hello").total_tokens
+    assert messages.messages.count_tokens(model=model, messages=HELLO).input_tokens
+
+
+def test_tokens_of_a_model_that_is_none_are_not_counted(messages: anthropic.Anthropic) -> None:
+    with pytest.raises(anthropic.BadRequestError, match="tollway/ecco is not a model") as none:
+        messages.messages.count_tokens(model="tollway/ecco", messages=HELLO)
+    with pytest.raises(anthropic.BadRequestError) as asked:
+        messages.messages.create(model="tollway/ecco", max_tokens=9, messages=HELLO)
+    assert none.value.body == asked.value.body
+
+
 # ---- embeddings and rerank -----------------------------------------------------------------------
 
 VECTORS = """
@@ -323,3 +384,80 @@ async def test_embeddings_and_rankings_are_answered_and_charged() -> None:
             wrong = await asyncio.to_thread(server.chat, "acme/embed")
             assert wrong[1]["error"]["availability"]["code"] == "wrong_endpoint"
             server.assert_books()
+
+
+GOOGLES = """
+id = "goo"
+name = "Goo"
+dialect = "gemini"
+base_url = "{url}"
+auth = {{ scheme = "none" }}
+private_network = true
+
+[[models]]
+id = "google/embedder"
+name = "Embedder"
+author = "google"
+type = "embedding"
+
+[[endpoints]]
+model = "google/embedder"
+id = "embedder"
+context_length = 8192
+pricing = {{ prompt = "0.000001", completion = "0" }}
+"""
+
+
+async def test_geminis_client_embeds_with_any_provider() -> None:
+    def answer(seen: Any) -> Reply:
+        if seen.path.endswith("/embeddings"):
+            texts = seen.json["input"]
+            rows = [{"index": n, "embedding": [float(len(t))]} for n, t in enumerate(texts)]
+            return json_reply({"data": rows, "usage": {"prompt_tokens": 7, "total_tokens": 7}})
+        assert seen.path.endswith("/models/embedder:batchEmbedContents")
+        asked = seen.json["requests"]
+        assert {each["model"] for each in asked} == {"models/embedder"}
+        assert {each["taskType"] for each in asked} == {"RETRIEVAL_DOCUMENT"}
+        vectors = [{"values": [each["outputDimensionality"]]} for each in asked]
+        return json_reply({"embeddings": vectors, "usageMetadata": {"promptTokenCount": 5}})
+
+    async with ScriptedProvider(answer) as upstream:
+        files = {
+            "vec": VECTORS.format(url=upstream.base_url),
+            "goo": GOOGLES.format(url=upstream.base_url),
+        }
+        with Server(providers=files) as server:
+            await asyncio.to_thread(_embed, server)
+
+
+def _embed(server: Server) -> None:
+    options = types.HttpOptions(base_url=server.url.removesuffix("/v1"))
+    client = genai.Client(api_key=server.key, http_options=options)
+    embed, before = client.models.embed_content, server.balance_nano()
+    several = embed(model="acme/embed", contents=["Hello", "you"])
+    assert [each.values for each in several.embeddings or ()] == [[5.0], [3.0]]
+    assert several.usage_metadata is not None
+    assert several.usage_metadata.prompt_token_count == 7
+    assert before - server.balance_nano() == 7_000
+    one = embed(model="acme/embed", contents="Hello")
+    assert [each.values for each in one.embeddings or ()] == [[5.0]]
+    config = types.EmbedContentConfig(
+        task_type="RETRIEVAL_DOCUMENT", title="T", output_dimensionality=9
+    )
+    googles = embed(model="embedder", contents=["a", "b"], config=config)
+    assert [each.values for each in googles.embeddings or ()] == [[9.0], [9.0]]
+    assert before - server.balance_nano() == 7_000 + 7_000 + 5_000
+    alone = {"content": {"parts": [{"text": "Hello"}]}}
+    for prefix in ("/v1beta", "/api/v1beta", "/v1", "/api/v1"):
+        for slug in ("acme/embed", "acme%2Fembed"):
+            url = f"{prefix}/models/{slug}:embedContent"
+            status, answer, _ = server.ask("POST", url, alone)
+            assert (status, answer["embedding"]) == (200, {"values": [5.0]})
+    for model, code, name in (
+        ("acme/embde", 404, "NOT_FOUND"),
+        ("tollway/echo", 400, "INVALID_ARGUMENT"),
+    ):
+        with pytest.raises(genai.errors.ClientError) as refused:
+            embed(model=model, contents="Hello")
+        assert (refused.value.code, refused.value.status) == (code, name)
+    server.assert_books()

@@ -35,7 +35,7 @@ class Provider:
 
     def answer(self, target: str, headers: dict[str, str], body: bytes) -> tuple[str, bytes]:
         if target.split("?")[0].endswith("/count_tokens"):
-            return "application/json", anthropic_messages.count_tokens(body, headers)
+            return "application/json", anthropic_messages.count_tokens(body, headers).body
         request = anthropic_messages.parse_request(body, headers, target)
         self.asked.append(request)
         self.headers.append(headers)

@@ -175,8 +175,13 @@ def test_searches_of_the_vendor_are_held_for() -> None:
 
 def test_tokens_are_counted_by_a_line() -> None:
     body = json.dumps({"model": "x", "messages": [{"role": "user", "content": "a" * 4_000}]})
-    counted = json.loads(anthropic_messages.count_tokens(body.encode(), {}))
-    assert 1_000 < counted["input_tokens"] < 1_020
+    models, told = anthropic_messages.count_tokens(body.encode(), {})
+    assert models == ("x",)
+    assert 1_000 < json.loads(told)["input_tokens"] < 1_020
+    nameless = {"messages": [{"role": "user", "content": "a"}]}
+    assert anthropic_messages.count_tokens(json.dumps(nameless).encode()).models == ()
+    several = {**nameless, "models": ["a/b", "c/d"]}
+    assert anthropic_messages.count_tokens(json.dumps(several).encode()).models == ("a/b", "c/d")
     with pytest.raises(CallerError):
         anthropic_messages.count_tokens(b"{}")
 

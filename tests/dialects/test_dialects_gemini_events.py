@@ -368,3 +368,14 @@ def test_two_candidates_that_end_apart_both_keep_their_reasons() -> None:
     assert finishes == [(0, "STOP"), (1, "MAX_TOKENS")]
     found = [e for e in events(wire(stream)) if isinstance(e, canon.Finish)]
     assert found == [canon.Finish("stop", "STOP"), canon.Finish("length", "MAX_TOKENS", 1)]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("many", [1, 2])
+def test_candidates_are_counted(stream: bool, many: int) -> None:
+    chunks = [chunk({"text": "x"}, index=n, finish="STOP") for n in range(many)]
+    whole = {**chunks[0], "candidates": [one["candidates"][0] for one in chunks]}
+    reader = parser(stream)
+    reader.feed(wire(chunks) if stream else json.dumps(whole).encode())
+    reader.finish()
+    assert reader.meter.choices == many

@@ -186,10 +186,11 @@ def test_snake_case_and_single_values_are_the_same_request() -> None:
 
 def test_tokens_are_counted_by_estimate() -> None:
     path = "/v1beta/models/google/gemini-2.5-pro:countTokens"
-    alone = count_tokens(json.dumps(HI).encode(), {}, path)
+    models, alone = count_tokens(json.dumps(HI).encode(), {}, path)
+    assert models == ("google/gemini-2.5-pro",)
     whole = {"generateContentRequest": {"model": "models/x", **HI}}
     assert json.loads(alone) == {"totalTokens": parse(HI).prompt_tokens_likely}
-    inside = json.loads(count_tokens(json.dumps(whole).encode(), {}, path))
+    inside = json.loads(count_tokens(json.dumps(whole).encode(), {}, path).body)
     assert 0 <= json.loads(alone)["totalTokens"] - inside["totalTokens"] <= 1  # less whitespace
 
 

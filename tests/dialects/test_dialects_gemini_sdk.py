@@ -41,7 +41,7 @@ class Served:
             headers["x-tollway-alt"] = "sse"
         try:
             if ":countTokens" in path:
-                return 200, "application/json", gemini.count_tokens(body, headers, path)
+                return 200, "application/json", gemini.count_tokens(body, headers, path).body
             request = gemini.parse_request(body, headers, path.partition("?")[0])
         except errors.TollwayError as error:
             return error.status, "application/json", gemini.render_error(error)

@@ -144,7 +144,15 @@ def test_tools_formats_and_switches_are_read() -> None:
         cache=said.Cache("5m"),
         cache_key="k",
     )
-    assert spoken(HI, tool_choice="required").tool_choice == said.ToolChoice("required")
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    forced = spoken(HI, tools=tools, tool_choice="required")
+    assert forced.tool_choice == said.ToolChoice("required")
+    alone = spoken(HI, tool_choice="required", parallel_tool_calls=True)
+    assert (alone.tool_choice, alone.parallel_calls, set(alone.extras)) == (
+        None,
+        None,
+        {"tool_choice"},
+    )
     assert spoken(HI, response_format={"type": "json_object"}).format == said.Format("json")
     assert spoken(HI, response_format={"type": "text"}).format is None
     assert spoken(HI, reasoning_effort="none").thinking == said.Thinking(False)

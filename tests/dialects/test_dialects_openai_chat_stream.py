@@ -161,6 +161,26 @@ def test_reasoning_has_the_contracts_names(field: str) -> None:
     assert (meter.text_bytes, meter.reasoning_bytes) == (1, 4)
 
 
+@pytest.mark.parametrize(
+    "said_too",
+    [
+        {"content": "b"},
+        {"content": "b", "tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]},
+    ],
+)
+def test_state_beside_content_in_a_usual_chunk_is_noticed(said_too: dict[str, Any]) -> None:
+    details = [{"type": "reasoning.encrypted", "data": "x", "format": "unknown", "index": 0}]
+    chunks, meter = answer(
+        wire(chunk({"content": "a"}), chunk({**said_too, "reasoning_details": details}), *END)
+    )
+    assert meter.opaque
+    assert chunks[1]["choices"][0]["delta"]["reasoning_details"] == details
+    plain, meter = answer(wire(chunk({"content": "a"}), chunk(said_too), *END))
+    assert not meter.opaque
+    assert plain[1]["choices"][0]["delta"] == said_too
+
+
 def test_reasoning_details_of_the_provider_pass_unchanged() -> None:
     details = [{"type": "reasoning.encrypted", "data": "x", "format": "f", "index": 0}]
     delta = {"reasoning": "h", "reasoning_details": details}

@@ -217,7 +217,8 @@ def test_switches_are_written_in_the_words_of_the_contract() -> None:
         "max_tokens": 500,
     }
     assert sent(HI, format=said.Format("json"))["response_format"] == {"type": "json_object"}
-    assert sent(HI, tool_choice=said.ToolChoice("required"))["tool_choice"] == "required"
+    forced = sent(HI, tools=(said.Tool("f"),), tool_choice=said.ToolChoice("required"))
+    assert forced["tool_choice"] == "required"
     assert sent(HI, thinking=said.Thinking(False))["reasoning"] == {
         "enabled": False,
         "effort": "none",

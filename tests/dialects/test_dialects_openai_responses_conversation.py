@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
+import pytest
 from dialect_support import attempt
+from matrix_support import OUTBOUND
 from msgspec import Raw
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 from pydantic import TypeAdapter
@@ -13,9 +16,11 @@ from pydantic import TypeAdapter
 from tollway import conversation as said
 from tollway.canon import Request
 from tollway.conversation import Conversation, Turn
+from tollway.dialects import dialect
 from tollway.dialects.openai_responses import conversation, parse_request
 from tollway.dialects.openai_responses.thoughts import items_of, joined, state_of
 from tollway.dialects.openai_responses.written import written
+from tollway.errors import CallerError
 
 SENT = TypeAdapter(ResponseCreateParamsNonStreaming)
 PNG = "data:image/png;base64,AAAA"
@@ -199,6 +204,26 @@ def test_switches_and_tools_are_read_and_the_rest_is_kept_by_name() -> None:
     )
     assert talk.cache_key == "k"
     assert set(talk.extras) == {"input.computer_call", "tools.file_search", "truncation"}
+
+
+@pytest.mark.parametrize("more", [{}, {"instructions": "be brief"}])
+def test_items_for_openai_alone_are_no_conversation(more: dict[str, Any]) -> None:
+    with pytest.raises(CallerError, match="input: holds nothing that a provider of another"):
+        spoken(input=[{"type": "computer_call", "id": "c"}], **more)
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "name": "f"}, "auto", None])
+@pytest.mark.parametrize("target", sorted(n for n in OUTBOUND if n != "openai_responses"))
+def test_a_choice_goes_with_the_last_tool(target: str, choice: Any) -> None:
+    request = asked(
+        input="x", tools=[{"type": "file_search"}], tool_choice=choice, parallel_tool_calls=True
+    )
+    out = dialect(target).render_request(request, attempt(), 500)
+    assert not re.search(rb"tool_?choice|parallel_?tool|tool_?config", out.body, re.IGNORECASE)
+    lost = (
+        {"tools.file_search"} if choice in ("auto", None) else {"tools.file_search", "tool_choice"}
+    )
+    assert set(out.dropped) == lost
 
 
 # ---- out -----------------------------------------------------------------------------------------
@@ -444,7 +469,7 @@ def test_foreign_state_survives_a_client_that_knows_no_foreign_fields() -> None:
         "summary": [],
         "encrypted_content": state["encrypted_content"],
     }
-    (turn,) = spoken(input=[item]).turns
+    _, turn = spoken(input=[{"role": "user", "content": "q"}, item]).turns
     (thought,) = turn.parts
     assert isinstance(thought, said.Thought)
     assert [bytes(raw) for raw in thought.details] == [bytes(raw) for raw in details]
@@ -499,7 +524,7 @@ def test_openrouters_own_fields_for_foreign_state_are_read() -> None:
         "format": "anthropic-claude-v1",
         "signature": "S",
     }
-    (turn,) = spoken(input=[item]).turns
+    _, turn = spoken(input=[{"role": "user", "content": "q"}, item]).turns
     (thought,) = turn.parts
     assert isinstance(thought, said.Thought)
     assert [json.loads(bytes(raw)) for raw in thought.details] == [

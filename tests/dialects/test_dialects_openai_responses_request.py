@@ -105,6 +105,13 @@ def test_a_cache_breakpoint_is_noticed() -> None:
         ({"prompt": {"id": "p"}}, "prompt: is not supported"),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0]: an item_reference"),
         ({"input": []}, "input: must not be empty"),
+        ({"input": ""}, "input: says nothing"),
+        ({"input": [{"role": "user", "content": ""}]}, "input: says nothing"),
+        ({"input": [{"role": "user", "content": []}, ENCRYPTED]}, "input: says nothing"),
+        (
+            {"input": [{"role": "user", "content": "x"}, {"type": "telepathy"}]},
+            "input[1].type: 'telepathy' is not one of additional_tools, apply_patch_call,",
+        ),
         ({"input": None}, "input: expected a string or an array, got null"),
         ({"input": [{"content": "x"}]}, "input[0].type: is required"),
         ({"input": [{"role": "bot", "content": "x"}]}, "input[0].role: 'bot' is not one of"),
@@ -228,6 +235,12 @@ def test_tools_that_cost_the_operator_unseen_are_left_out_by_name() -> None:
     )
     assert "tools" not in body and "tool_choice" not in body
     assert outbound.dropped == ("tools.web_search",)
+    choice = {"type": "code_interpreter"}
+    body, outbound = sent(asked(tools=[function, *hosted], tool_choice=choice))
+    assert (body["tools"], "tool_choice" in body) == ([function], False)
+    assert outbound.dropped == ("tools.code_interpreter", "tools.shell", "tool_choice")
+    body, _ = sent(asked(tools=[function, *hosted], tool_choice="required"))
+    assert body["tool_choice"] == "required"
 
 
 def test_parameters_the_endpoint_lacks_are_not_sent() -> None:
@@ -282,10 +295,11 @@ def test_every_input_item_of_the_sdk_is_taken_or_refused_for_a_reason() -> None:
     read |= {"custom_tool_call", "custom_tool_call_output"}
     for kind in kinds - read:
         item = {"type": kind, "summary": []} if kind == "reasoning" else {"type": kind, "x": 1}
-        request = asked(input=[item])
+        given = [{"role": "user", "content": "x"}, item]
+        request = asked(input=given)
         if kind != "reasoning":
             outbound = render_request(request, attempt(), 5)
-            assert json.loads(outbound.body)["input"] == [item]
+            assert json.loads(outbound.body)["input"] == given
 
 
 def _literals(text: str) -> list[str]:

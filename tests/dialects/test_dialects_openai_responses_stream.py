@@ -664,8 +664,9 @@ def test_foreign_state_comes_back_in_the_next_request() -> None:
     item = payloads(written(SPOKEN, stream=True))[-1]["response"]["output"][0]
     assert (item["format"], item["signature"]) == ("anthropic-claude-v1", "S")
     kept = {name: item[name] for name in ("type", "id", "summary", "encrypted_content")}
-    request = parse_request(json.dumps({"model": "m", "input": [kept]}).encode())
-    thought = conversation(request).turns[0].parts[0]
+    asked = [{"role": "user", "content": "q"}, kept]
+    request = parse_request(json.dumps({"model": "m", "input": asked}).encode())
+    thought = conversation(request).turns[1].parts[0]
     assert [json.loads(bytes(raw)) for raw in thought.details] == [  # type: ignore[union-attr]
         {
             "type": "reasoning.text",

@@ -87,6 +87,52 @@ async def test_a_chat_client_reaches_every_dialect_and_reads_what_was_lost(road:
     await asyncio.to_thread(road.assert_books)
 
 
+ANSWERED = {"prompt_tokens": 5, "completion_tokens": 7}
+
+
+def _some_choices(seen: Seen) -> Reply:
+    """As many answers as the question says, whatever `n` is."""
+    many = int(seen.json["messages"][0]["content"])
+    said = {"role": "assistant", "content": "x"}
+    whole = [{"index": n, "message": said, "finish_reason": "stop"} for n in range(many)]
+    if not seen.json.get("stream"):
+        body = json.dumps({"choices": whole, "usage": ANSWERED}).encode()
+        return Reply(headers=(("content-type", "application/json"),), steps=[body])
+    pieces = [[{"index": n, "delta": said, "finish_reason": "stop"}] for n in range(many)]
+    chunks: list[Any] = [{"choices": piece} for piece in pieces]
+    data = b"".join(
+        b"data: " + json.dumps(chunk).encode() + b"\n\n"
+        for chunk in (*chunks, {"choices": [], "usage": ANSWERED})
+    )
+    return Reply(headers=(("content-type", "text/event-stream"),), steps=[data])
+
+
+async def test_answers_that_a_provider_left_out_are_named() -> None:
+    asked = [
+        (name, s, many) for name in ("openai_chat", "mistral") for s in (0, 1) for many in (1, 2)
+    ]
+    ids: dict[str, str] = {}
+    async with ScriptedProvider(_some_choices) as upstream:
+        base = upstream.base_url.removesuffix("/v1")
+        files = {name: _file(name, base) for name in ("openai_chat", "mistral")}
+        with Server(providers=files) as server:
+            for name, stream, many in asked:
+                body = {
+                    "model": f"acme/{name}",
+                    "messages": [{"role": "user", "content": str(many)}],
+                    "n": 2,
+                    "stream": bool(stream),
+                }
+                status, _, headers = await asyncio.to_thread(
+                    server.ask, "POST", "/chat/completions", body
+                )
+                assert status == 200
+                ids[f"{name} {stream} {many}"] = headers["x-generation-id"]
+            for name, id in ids.items():
+                record = await asyncio.to_thread(_decided, server, id)
+                assert record.get("dropped") == (["n"] if name.endswith("1") else None), name
+
+
 def _decided(server: Server, id: str) -> dict[str, Any]:
     """What the record of a generation says beside OpenRouter's fields."""
     found: dict[str, Any] = server.ask("GET", f"/generation?id={id}")[1]["data"]["tollway"]

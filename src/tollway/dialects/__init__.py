@@ -8,6 +8,9 @@ its registration. Of the caller's side it has
     relay(head, outbound, quirks=(), request=None) -> Relay   passthrough, or parser and renderer
     render_error(error) -> bytes
 
+    count_tokens(body, headers={}, path="") -> Counted        where clients can ask for it
+    MODEL_IN_PATH = True                                      where clients name the model there
+
 and of the provider's side
 
     render_request(request, attempt, output_tokens_max) -> Outbound
@@ -24,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -74,11 +77,20 @@ class Outbound(msgspec.Struct, frozen=True):
     """What of the caller's request this dialect cannot carry, by name: reported, never silent."""
 
 
+class Counted(NamedTuple):
+    """The answer to who only wants a prompt's tokens counted."""
+
+    models: tuple[str, ...]
+    """Slugs it was asked for; none where the dialect lets that be."""
+    body: bytes
+
+
 class Meter:
     """What has passed through a relay so far. Mutable: one per attempt, owned by its relay."""
 
     __slots__ = (
         "calls",
+        "choices",
         "ended",
         "fault",
         "finish",
@@ -98,6 +110,8 @@ class Meter:
         """A content event was seen: from here on there is no failing over."""
         self.ended = False
         """The dialect's own end of stream was seen, or a whole body parsed."""
+        self.choices = 0
+        """Answers of a whole answer, where the dialect can have several; 0 = not counted."""
         self.opaque = False
         """The answer carried state that only its provider can read: signed or encrypted reasoning."""
         self.finish: FinishReason | None = None
@@ -183,9 +197,17 @@ def relay(request: Request, head: Head, outbound: str, quirks: Collection[str]) 
 
 
 def conversation(request: Request) -> Conversation:
-    """What a request says, in no dialect's shape. Only for a provider of another dialect."""
+    """What a request says, in no dialect's shape. Only for a provider of another dialect. Where no
+    tool is left that another dialect knows, nothing is left to choose from: providers refuse a
+    choice without tools. One that mattered is named."""
     said: Conversation = dialect(request.dialect).conversation(request)
-    return said
+    choice = said.tool_choice
+    if said.tools or (choice is None and said.parallel_calls is None):
+        return said
+    extras = dict(said.extras)
+    if choice is not None and choice.kind in ("required", "named"):
+        extras["tool_choice"] = msgspec.Raw(b"null")
+    return msgspec.structs.replace(said, tool_choice=None, parallel_calls=None, extras=extras)
 
 
 def for_kind(dialect: str, kind: str, model: str = "") -> str:

@@ -14,6 +14,7 @@ from ..canon import Event, Fault, FinishReason
 from . import Meter, faults
 from .openai_chat_answer import BAD_JSON, size
 from .sse import EventTooLarge
+from .surrogates import paired
 
 
 class Answering:
@@ -99,6 +100,9 @@ class Answering:
             payload.decode()
             return self._take(payload)
         except (*BAD_JSON, ValueError, LookupError):
+            mended = paired(payload)
+            if mended is not None:
+                return self._one(mended)
             message = "The provider sent an event that cannot be read."
             self.meter.fault = faults.broken(message, payload)
             return []

@@ -17,7 +17,7 @@ from ..routing.entries import Attempt
 from . import Outbound
 from .bedrock_converse.faults import parse_fault
 from .bedrock_embed_cohere import JSON, invoke_path
-from .embeddings import dimensions_of, inputs_of, mapped, purpose_of, texts_of
+from .embeddings import dimensions_of, inputs_of, mapped, purpose_of, texts_of, untold
 from .translated import Parser
 from .whole import WholeParser, tokens
 
@@ -28,7 +28,7 @@ def render_request(request: Request, attempt: Attempt, output_tokens_max: int) -
     """`output_tokens_max` is 0: a vector has no output tokens."""
     text = (texts_of(inputs_of(request)) or [""])[0]
     dimensions, purpose = dimensions_of(request), purpose_of(request)
-    dropped: list[str] = []
+    dropped: list[str] = [*untold(request)]
     if "nova" in attempt.endpoint.id:
         one: dict[str, Any] = {
             "embeddingPurpose": mapped(purpose, _PURPOSES) or "GENERIC_INDEX",

@@ -27,6 +27,7 @@ from .embeddings import (
     mapped,
     purpose_of,
     texts_of,
+    untold,
     wants_base64,
 )
 from .options import extra_options
@@ -51,7 +52,7 @@ def body_of(request: Request) -> tuple[dict[str, object], tuple[str, ...]]:
     """The body without its model, and what it cannot carry."""
     inputs = inputs_of(request)
     texts = texts_of(inputs)
-    dropped: set[str] = set()
+    dropped: set[str] = {*untold(request)}
     body: dict[str, object] = {}
     if texts is not None:
         body["texts"] = texts

@@ -18,7 +18,7 @@ from .. import canon
 from ..canon import Event, Request
 from ..routing.entries import Attempt
 from . import Outbound
-from .embeddings import dimensions_of, mapped, purpose_of, wants_base64
+from .embeddings import dimensions_of, mapped, purpose_of, untold, wants_base64
 from .faults import parse_fault
 from .options import extra_options
 from .translated import Parser
@@ -34,7 +34,7 @@ def render_request(request: Request, attempt: Attempt, output_tokens_max: int) -
     provider, quirks = attempt.provider.id, attempt.provider.quirks
     routes = "usage_cost_field" in quirks  # a router with this same contract
     body: dict[str, object] = {"model": attempt.endpoint.id, "input": request.fields["input"]}
-    dropped: list[str] = []
+    dropped: list[str] = [*untold(request)]
     dimensions = dimensions_of(request)
     if dimensions is not None:
         renamed = provider == "mistral" or "output_dimension_param" in quirks

@@ -22,6 +22,22 @@ from ..canon import Request
 Token = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 
+class EmbeddingRequest(Request, frozen=True):
+    """A Request that says more than OpenAI's fields have a place for."""
+
+    titles: tuple[str | None, ...] = ()
+    """Of the documents, one an input; empty where there are none."""
+    unsaid: tuple[str, ...] = ()
+    """Names of what no provider but perhaps one of the caller's own dialect is told."""
+
+
+def untold(request: Request) -> tuple[str, ...]:
+    """What a provider that knows OpenAI's fields alone is not told, by name."""
+    if not isinstance(request, EmbeddingRequest):
+        return ()
+    return (*request.unsaid, "title") if request.titles else request.unsaid
+
+
 class Url(Struct):
     url: str
 

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..canon import Fault, Retry
+from .surrogates import anything, decoded
 
 RAW_CHARS_MAX = 500
 MESSAGE_CHARS_MAX = 500
@@ -383,10 +384,10 @@ def _verdict(status: int, report: _Report) -> tuple[int, str, Retry]:
 
 def _report(body: bytes) -> _Report:
     try:
-        decoded = msgspec.json.decode(body)
+        said = decoded(anything, body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _Report(raw=_raw(body))
-    found = _from_object(decoded)
+    found = _from_object(said)
     return found._replace(raw=_raw(body))
 
 

@@ -11,7 +11,7 @@ from .. import canon
 from ..canon import Event, Request
 from ..routing.entries import Attempt
 from . import Outbound
-from .embeddings import dimensions_of, inputs_of, purpose_of, texts_of
+from .embeddings import dimensions_of, inputs_of, purpose_of, texts_of, untold
 from .faults import parse_fault
 from .translated import Parser
 from .whole import WholeParser, tokens
@@ -24,7 +24,7 @@ PATH = "/api/embed"
 def render_request(request: Request, attempt: Attempt, output_tokens_max: int) -> Outbound:
     """`output_tokens_max` is 0: a vector has no output tokens."""
     texts = texts_of(inputs_of(request)) or []  # routing sends nothing else here
-    dropped: list[str] = []
+    dropped: list[str] = [*untold(request)]
     if purpose_of(request) is not None:
         dropped.append("input_type")
     body: dict[str, object] = {"model": attempt.endpoint.id, "input": texts}

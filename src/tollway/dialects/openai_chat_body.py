@@ -81,6 +81,7 @@ class BodyRelay(Reading):
                 self._fields[name] = fields[name]
         if self.meter.fault is None:
             self._done()
+            self.meter.choices = len(choices)
         return b""
 
     def ending(self, bill: Bill) -> bytes:

@@ -28,6 +28,7 @@ from .openai_chat_answer import (
 )
 from .openai_usage import read_usage
 from .sse import EventTooLarge, Framer
+from .surrogates import paired
 
 SKELETONS_MAX = 32
 """A stream whose chunks keep differing around `choices` is not worth remembering."""
@@ -91,6 +92,9 @@ class Reading:
                     return None
             self._look_at(fields)
         except BAD_JSON:
+            sound = paired(payload)
+            if sound is not None:
+                return self._envelope(sound)
             self._fail(faults.broken("The provider sent an event that is not JSON.", payload))
             return None
         return fields
@@ -122,6 +126,8 @@ class Reading:
             return
         choices = bytes(raw)
         at = payload.find(choices)
+        if at < 0:
+            return  # they were mended
         prefix, suffix = payload[:at], payload[at + len(choices) :]
         probe = fields_decoder.decode(prefix + b"0" + suffix)
         if bytes(probe.get("choices", b"")) == b"0" and len(probe) == len(fields):
@@ -176,6 +182,7 @@ class Reading:
         if not self.finishes:
             self.finishes[0] = "stop", None
             self.meter.finish = "stop"
+        self.meter.choices = len(self.finishes)
         self.meter.ended = self.meter.spoke = True
 
     def _closed(self) -> None:

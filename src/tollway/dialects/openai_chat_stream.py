@@ -38,6 +38,7 @@ from .openai_chat_answer import (
 from .openai_chat_reading import Reading
 from .openai_usage import render_usage
 from .sse import DONE, escape_separators, event
+from .surrogates import paired
 from .think_tags import ThinkTags
 
 
@@ -82,13 +83,13 @@ class StreamRelay(Reading):
         meter = self.meter
         thought = delta.reasoning_content or delta.reasoning
         if thought is None and delta.reasoning is None and delta.reasoning_content is None:
-            text = delta.content
-            if text and delta.tool_calls is None:
+            text, calls = delta.content, delta.tool_calls
+            if text and calls is None and delta.reasoning_details is None:
                 meter.text_bytes += len(text) if text.isascii() else size(text)
                 meter.spoke = True
                 out += (self._before, raw, _AFTER)
                 return True
-            if delta.tool_calls and all(call.index is not None for call in delta.tool_calls):
+            if (text or calls) and all(call.index is not None for call in calls or ()):
                 note(meter, delta)
                 if meter.calls is not None:
                     collect(meter.calls, delta, choice.index)
@@ -235,7 +236,8 @@ def _on_one_line(payload: bytes) -> bytes:
     try:
         return msgspec.json.format(payload, indent=-1)
     except BAD_JSON:
-        return payload
+        mended = paired(payload)
+        return payload if mended is None else _on_one_line(mended)
 
 
 def _said(index: int, is_reasoning: bool, text: str) -> dict[str, Any]:

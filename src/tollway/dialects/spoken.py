@@ -21,6 +21,7 @@ from ..conversation import Conversation
 from ..routing.entries import Attempt
 from . import conversation as conversation_of
 from .reasoning import Wanted
+from .surrogates import anything, decoded
 
 
 class Detail(msgspec.Struct, omit_defaults=True):
@@ -147,10 +148,10 @@ def arguments_of(call: said.Call) -> dict[str, Any]:
     """The arguments as the object some providers want. What the model wrote that is none goes
     under a key of its own: it is what the tool's answer speaks of."""
     try:
-        decoded = msgspec.json.decode(call.arguments or "{}")
+        found = decoded(anything, (call.arguments or "{}").encode(errors="replace"))
     except (msgspec.DecodeError, RecursionError):
         return {"raw": call.arguments}
-    return decoded if isinstance(decoded, dict) else {"raw": decoded}
+    return found if isinstance(found, dict) else {"raw": found}
 
 
 def function_of(tool: said.Tool, strict: bool = False) -> dict[str, Any]:

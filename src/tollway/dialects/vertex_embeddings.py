@@ -7,6 +7,7 @@ which moves a request on to the next endpoint. Statistics count the tokens.
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import zip_longest
 
 import msgspec
 from msgspec import Raw
@@ -15,7 +16,15 @@ from .. import canon
 from ..canon import Event, Request
 from ..routing.entries import Attempt
 from . import Outbound
-from .embeddings import dimensions_of, inputs_of, mapped, purpose_of, texts_of
+from .embeddings import (
+    EmbeddingRequest,
+    dimensions_of,
+    inputs_of,
+    mapped,
+    purpose_of,
+    texts_of,
+    untold,
+)
 from .faults import parse_fault
 from .gemini_embeddings import PURPOSES
 from .translated import Parser
@@ -27,13 +36,19 @@ __all__ = ["parse_fault", "parser", "render_request"]
 def render_request(request: Request, attempt: Attempt, output_tokens_max: int) -> Outbound:
     """`output_tokens_max` is 0: a vector has no output tokens."""
     texts = texts_of(inputs_of(request)) or []  # routing sends nothing else here
-    dropped: list[str] = []
+    dropped = [name for name in untold(request) if name != "title"]
     purpose = purpose_of(request)
     task = mapped(purpose, PURPOSES)
     if purpose is not None and task is None:
         dropped.append("input_type")
+    titles = request.titles if isinstance(request, EmbeddingRequest) else ()
     body: dict[str, object] = {
-        "instances": [{"content": t} | ({"task_type": task} if task else {}) for t in texts]
+        "instances": [
+            {"content": text}
+            | ({"task_type": task} if task else {})
+            | ({"title": title} if title else {})
+            for text, title in zip_longest(texts, titles)
+        ]
     }
     dimensions = dimensions_of(request)
     if dimensions is not None:

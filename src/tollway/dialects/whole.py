@@ -14,6 +14,7 @@ from .. import canon
 from ..canon import Event, Fault, Usage
 from . import Meter, faults
 from .openai_chat_answer import BAD_JSON, fields_decoder
+from .surrogates import paired
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
 """Room for two thousand vectors of 3,072 numbers written out as decimals."""
@@ -65,6 +66,9 @@ class WholeParser:
             body.decode()
             fields = _object(body)
         except BAD_JSON:
+            mended = paired(body)
+            if mended is not None:
+                return self._read(mended, events)
             return faults.broken("The provider's answer is not JSON.", body)
         try:
             declared = faults.error_inside(

@@ -28,6 +28,8 @@ SPEAKS: dict[str, tuple[str, str]] = {
     "generate_content": ("gemini", "answer"),
     "stream_generate_content": ("gemini", "answer"),
     "count_tokens": ("gemini", "count"),
+    "embed_content": ("gemini_embeddings", "answer"),
+    "batch_embed_contents": ("gemini_embeddings", "answer"),
     "embeddings": ("openai_embeddings", "answer"),
     "rerank": ("rerank", "answer"),
     "explain_route": ("openai_chat", "explain"),

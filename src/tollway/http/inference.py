@@ -18,6 +18,7 @@ import msgspec
 from .. import caching, errors
 from ..caching import Wanted
 from ..canon import Request
+from ..catalogue.routers import router_of
 from ..dialects import dialect
 from ..flow import Call, serve
 from ..gateway import Caller, Gateway
@@ -202,6 +203,8 @@ class Inference:
                 self._count_refusal(reply.call, error)
             if reply.call is not None and error.status != 500:
                 error.beside = reply.call.metadata()
+            if getattr(spoken, "MODEL_IN_PATH", False):
+                error = errors.in_path(error)
             await reply.fail(error, spoken.render_error)
         except asyncio.CancelledError:
             if reply.call is not None and reply.call.client_left:
@@ -311,7 +314,10 @@ class Inference:
             found = await preset_door.completed(self.gateway, caller.workspace, name, body, path)
             if found is not None:
                 body, path = found[0].body, found[0].path
-        await reply.whole(200, spoken.count_tokens(body, _heard(scope, headers), path))
+        counted = spoken.count_tokens(body, _heard(scope, headers), path)
+        if counted.models and not any(map(router_of, counted.models)):
+            self.gateway.index.offers(counted.models)  # raises for what is no model here
+        await reply.whole(200, counted.body)
 
     async def _caller(self, scope: Any, headers: Mapping[bytes, bytes]) -> Caller:
         """Raises CallerError 401/403 and Unavailable."""

@@ -19,6 +19,7 @@ from msgspec import Raw
 from ... import conversation as talk
 from ...conversation import Conversation, Part, Turn
 from ..openai_chat_messages import short_id
+from ..surrogates import object_of
 from .opaque import FORMAT, UNKNOWN, Detail, is_native, read_detail
 
 BREAKPOINTS_MAX = 4
@@ -285,12 +286,8 @@ def arguments_object(text: str) -> Raw | Fields:
     wrote it and must see it."""
     if not text.strip():
         return {}
-    try:
-        msgspec.json.decode(text, type=dict[str, Raw])
-        msgspec.json.decode(text)  # the values, too
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return {"raw_arguments": text}
-    return Raw(text.encode())
+    found = object_of(text)
+    return {"raw_arguments": text} if found is None else found
 
 
 def image_type(source: talk.Source) -> str:

@@ -16,6 +16,7 @@ from msgspec import Raw
 from ... import canon
 from ...canon import Event
 from .. import Head, Meter
+from ..surrogates import decoded
 from .answer import BAD_JSON, Block, Delta, explanation, is_given, message_decoder
 from .answer import Event as Heard
 from .conversation import annotation_of
@@ -183,7 +184,7 @@ class BodyParser:
         whole = self._body.whole()
         if self.meter.fault is not None:
             return [canon.Failed(self.meter.fault)]
-        message = message_decoder.decode(whole)
+        message = decoded(message_decoder, whole)
         events: list[Event] = []
         blocks = _Blocks()
         for block in message.content or ():

@@ -17,6 +17,7 @@ from msgspec import Raw
 from ...canon import Fault, Usage
 from .. import Meter, faults
 from ..sse import EventTooLarge, Framer
+from ..surrogates import paired
 from .answer import (
     BAD_JSON,
     Delta,
@@ -111,8 +112,14 @@ class Reading:
             except BAD_JSON:
                 if payload.strip() == b"[DONE]":
                     continue
-                meter.fault = _unreadable(payload)
-                return
+                mended = paired(payload)
+                if mended is None:
+                    meter.fault = _unreadable(payload)
+                else:
+                    self._payloads([mended])
+                if meter.fault is not None or meter.ended:
+                    return
+                continue
             self._event(event, payload)
             if meter.fault is not None or meter.ended:
                 return

@@ -16,6 +16,7 @@ from msgspec import Raw
 from ...errors import TollwayError
 from .. import Bill, Head, Meter, faults
 from ..sse import escape_separators
+from ..surrogates import paired
 from ..toolcalls import ToolCalls
 from .answer import (
     BAD_JSON,
@@ -154,6 +155,9 @@ def read_body(body: bytes, meter: Meter, report: dict[str, Any]) -> dict[str, Ra
         message = message_decoder.decode(body)
         said = msgspec.json.decode(message.usage) if message.usage else {}
     except BAD_JSON:
+        mended = paired(body)
+        if mended is not None:
+            return read_body(mended, meter, report)
         what = "is not JSON" if body.strip() else "is empty"
         meter.fault = faults.broken(f"The provider's answer {what}.", body)
         return {}

@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from ... import errors
 from ...canon import Request
+from .. import Counted
 from ..openai_chat_request import (
     FILE_BYTES_PER_TOKEN,
     FILE_TOKENS_LEAST,
@@ -84,7 +85,7 @@ def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") 
     )
 
 
-def count_tokens(body: bytes, headers: Mapping[str, str] = {}, path: str = "") -> bytes:
+def count_tokens(body: bytes, headers: Mapping[str, str] = {}, path: str = "") -> Counted:
     """`{"input_tokens": n}` by our own estimate: a token for every 4 bytes of text, tools and
     schema, and the media estimates of a request. No provider is asked, so it is the same for every
     model. Raises CallerError (400)."""
@@ -96,7 +97,7 @@ def count_tokens(body: bytes, headers: Mapping[str, str] = {}, path: str = "") -
         raise bad_request(error) from None
     seen = _Seen(asked)
     tokens = _prompt_bytes(fields, seen) // 4 + seen.media_tokens + 1
-    return msgspec.json.encode({"input_tokens": tokens})
+    return Counted(_named(asked), msgspec.json.encode({"input_tokens": tokens}))
 
 
 _NULL = Raw(b"null")
@@ -109,14 +110,18 @@ def _prompt_bytes(fields: Mapping[str, Raw], seen: _Seen) -> int:
 
 
 def _models(asked: schema.Messages) -> tuple[str, ...]:
+    models = _named(asked)
+    if not models:
+        raise errors.bad_field("model", "is required")
+    return models
+
+
+def _named(asked: schema.Counted) -> tuple[str, ...]:
     if asked.models is not None and asked.fallbacks is not None:
         raise errors.bad_field("fallbacks", "and models exclude each other")
     more = asked.models or [fallback.model for fallback in asked.fallbacks or ()]
     first = () if asked.model is None else (asked.model,)
-    models = tuple(dict.fromkeys((*first, *more)))
-    if not models:
-        raise errors.bad_field("model", "is required")
-    return models
+    return tuple(dict.fromkeys((*first, *more)))
 
 
 def _betas(headers: Mapping[str, str]) -> tuple[str, ...]:

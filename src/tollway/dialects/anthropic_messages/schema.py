@@ -126,6 +126,8 @@ class Counted(Struct):
 
     messages: Annotated[list[Message], Meta(min_length=1)]
     model: Slug | None = None
+    models: Annotated[list[Slug], Meta(max_length=MODELS_MAX)] | None = None
+    fallbacks: Annotated[list[Fallback], Meta(max_length=FALLBACKS_MAX)] | None = None
     system: str | list[Block] | None = None
     tools: list[Tool] | None = None
     tool_choice: ToolChoice | None = None
@@ -136,8 +138,6 @@ class Counted(Struct):
 
 class Messages(Counted, kw_only=True):
     max_tokens: Positive | None = None
-    models: Annotated[list[Slug], Meta(max_length=MODELS_MAX)] | None = None
-    fallbacks: Annotated[list[Fallback], Meta(max_length=FALLBACKS_MAX)] | None = None
     route: str | None = None
     provider: Provider | None = None
     plugins: list[dict[str, Any]] | None = None

@@ -20,6 +20,7 @@ from ...canon import Event
 from ...errors import TollwayError
 from .. import Bill, Head
 from ..sse import escape_separators
+from ..surrogates import object_of
 from .answer import BAD_JSON, FINISH, NATIVE
 from .compose import arguments_object, tool_id
 from .opaque import FORMAT, UNKNOWN, Detail, read_detail, wrapped
@@ -45,11 +46,7 @@ class _Call:
 
     @property
     def whole(self) -> bool:
-        try:
-            msgspec.json.decode("".join(self.arguments), type=dict[str, Raw])
-        except BAD_JSON:
-            return False
-        return True
+        return object_of("".join(self.arguments)) is not None
 
 
 class Writer:

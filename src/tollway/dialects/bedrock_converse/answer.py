@@ -20,6 +20,7 @@ from ...canon import Event, Fault, FinishReason, Usage
 from .. import Meter, faults
 from ..anthropic_messages.opaque import redacted_detail, signature_detail, thinking_detail
 from ..anthropic_messages.render import ANSWER_TOOL
+from ..surrogates import decoded
 
 FINISH: Mapping[str, FinishReason] = {
     "end_turn": "stop",
@@ -232,7 +233,7 @@ class BodyParser(Reading):
         if self._too_large:
             return self._failed(faults.broken("The provider's answer is too large."))
         try:
-            answer = _answer_decoder.decode(body)
+            answer = decoded(_answer_decoder, body)
         except BAD_JSON:
             return self._failed(
                 faults.broken("The provider's answer is not what it should be.", body)

@@ -14,6 +14,7 @@ from msgspec import Raw, Struct
 from ... import canon
 from ...canon import Event, Fault
 from .. import faults
+from ..surrogates import paired
 from .answer import (
     BAD_JSON,
     Block,
@@ -121,6 +122,9 @@ class StreamParser(Reading):
                 return [self._failed(fault_of(message.text(":error-code"), text))]
             return self._event(message.text(":event-type"), message.payload)
         except BAD_JSON:
+            mended = paired(message.payload)
+            if mended is not None:
+                return self._message(msgspec.structs.replace(message, payload=mended))
             broken = "The provider sent an event that cannot be read."
             return [self._failed(faults.broken(broken, message.payload))]
 

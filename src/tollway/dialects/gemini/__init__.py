@@ -21,7 +21,10 @@ from .render import render_request
 from .renderer import BodyRenderer, StreamRenderer
 from .request import GeminiRequest, count_tokens, parse_request
 
+MODEL_IN_PATH = True
+
 __all__ = [
+    "MODEL_IN_PATH",
     "conversation",
     "count_tokens",
     "parse_fault",

@@ -15,6 +15,7 @@ from msgspec import Raw
 from ...canon import Fault, FinishReason
 from .. import Meter, faults
 from ..sse import EventTooLarge, Framer
+from ..surrogates import paired
 from .answer import (
     BAD_JSON,
     FINISH,
@@ -58,6 +59,9 @@ class Reading:
             raw = answer.candidates
             candidates = candidates_decoder.decode(raw) if is_given(raw) else []
         except BAD_JSON:
+            mended = paired(payload)
+            if mended is not None:
+                return self._read(mended)
             self._fail(self._unreadable(payload))
             return None
         if is_given(answer.error):
@@ -146,6 +150,7 @@ class Reading:
         if not self.finishes:
             self._fail(faults.broken("The provider's answer broke off."))
             return
+        meter.choices = len(self.finishes)
         meter.ended = True
 
     def _fail(self, fault: Fault) -> None:

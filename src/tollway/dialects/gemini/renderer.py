@@ -18,6 +18,7 @@ from ...canon import Event
 from ...errors import TollwayError
 from .. import Bill, Head
 from ..reasoning import joined_details
+from ..surrogates import object_of
 from .answer import FINISH, NATIVE
 from .failing import render_error
 from .framing import Framing, ending_fields
@@ -255,14 +256,8 @@ class _Called:
 
     def args(self) -> object:
         """The arguments as an object, {} where there are none; None while they are not one."""
-        text = "".join(self.arguments).strip()
-        if not text:
-            return {}
-        try:
-            decoded = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
-        return Raw(text.encode()) if isinstance(decoded, dict) else None
+        text = "".join(self.arguments)
+        return object_of(text) if text.strip() else {}
 
 
 def _media(said: canon.Extra) -> list[Json]:

@@ -8,8 +8,8 @@ for this API. `tools` of Google's own (search, code execution) pass to Google on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import msgspec
@@ -17,6 +17,7 @@ from msgspec import Raw
 
 from ... import errors
 from ...canon import Request
+from .. import Counted
 from .. import openai_chat_request as measure
 from ..plugins import plugins
 from ..preferences import preferences
@@ -24,7 +25,7 @@ from ..problems import bad_request
 from . import schema
 from .spelling import has_snake_case, respelled
 
-Method = Literal["generateContent", "streamGenerateContent", "countTokens"]
+METHODS = frozenset({"generateContent", "streamGenerateContent", "countTokens"})
 ALT_HEADER = "x-tollway-alt"
 """The query's `alt`, put among the headers by the door: `sse`, or a JSON array when absent."""
 
@@ -39,16 +40,16 @@ class GeminiRequest(Request, frozen=True):
 
 class Target(NamedTuple):
     slug: str
-    method: Method
+    method: str
 
 
-def target(path: str) -> Target:
+def target(path: str, methods: Collection[str] = METHODS) -> Target:
     """Model and method of `/v1beta/models/google/gemini-2.5-pro:generateContent`. A slug may hold
     slashes and colons. Raises CallerError (404) for a path of another form."""
     plain = unquote(path.partition("?")[0])
     _, _, rest = plain.partition("/models/")
     slug, _, method = rest.rpartition(":")
-    if not slug or method not in ("generateContent", "streamGenerateContent", "countTokens"):
+    if not slug or method not in methods:
         raise errors.no_route(plain[:300])
     publisher = plain.partition("/models/")[0].rpartition("/publishers/")[2]
     if "/" not in slug:
@@ -56,7 +57,7 @@ def target(path: str) -> Target:
         slug = f"{author}/{slug}"
     if len(slug) > 256:
         raise errors.bad_field("model", "expected at most 256 characters")
-    return Target(slug, method)  # type: ignore[arg-type]
+    return Target(slug, method)
 
 
 def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") -> Request:
@@ -98,7 +99,7 @@ def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") 
     )
 
 
-def count_tokens(body: bytes, headers: Mapping[str, str] = {}, path: str = "") -> bytes:
+def count_tokens(body: bytes, headers: Mapping[str, str] = {}, path: str = "") -> Counted:
     """The answer to countTokens: our own estimate, about 4 bytes a token, marked by nothing because
     the contract has no place for it. Raises CallerError."""
     target(path)
@@ -110,7 +111,8 @@ def count_tokens(body: bytes, headers: Mapping[str, str] = {}, path: str = "") -
     whole = bytes(inner) if schema.is_given(inner) else body
     model = path.partition(":countTokens")[0] + ":generateContent"
     request = parse_request(whole, headers, model)
-    return msgspec.json.encode({"totalTokens": request.prompt_tokens_likely})
+    counted = msgspec.json.encode({"totalTokens": request.prompt_tokens_likely})
+    return Counted(request.models, counted)
 
 
 # ---- decoding ------------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ candidate_count max_output_tokens stop_sequences top_p top_k presence_penalty fr
 thinking_config thinking_budget thinking_level include_thoughts speech_config voice_config
 prebuilt_voice_config voice_name language_code image_config aspect_ratio image_size google_search
 google_search_retrieval code_execution url_context generate_content_request service_tier
-audio_timestamp multi_speaker_voice_config speaker_voice_configs
+task_type output_dimensionality embed_content_config auto_truncate document_ocr
+audio_track_extraction audio_timestamp multi_speaker_voice_config speaker_voice_configs
 """.split()  # noqa: SIM905
 
 
@@ -36,6 +37,7 @@ _RENAMED = {name: _camel(name) for name in _SNAKE}
 _LISTS = frozenset(
     {
         "contents",
+        "requests",
         "parts",
         "tools",
         "functionDeclarations",

@@ -16,6 +16,7 @@ from msgspec import Raw
 
 from ... import conversation as said
 from ...conversation import Conversation
+from ..surrogates import object_of
 from .request import MEDIA_TYPES
 from .signatures import FORMAT, UNSIGNED
 
@@ -166,15 +167,11 @@ class Pen:
     def _arguments(self, text: str) -> object:
         """The arguments as the model wrote them where they are an object; a Gemini call has no
         place for anything else."""
-        plain = text.strip()
-        if not plain:
+        if not text.strip():
             return {}
-        try:
-            decoded = msgspec.json.decode(plain)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            decoded = None
-        if isinstance(decoded, dict):
-            return Raw(plain.encode())
+        found = object_of(text)
+        if found is not None:
+            return found
         self.drop("arguments that are no JSON object")
         return {"arguments": text}
 

@@ -44,6 +44,7 @@ class _Body(WholeParser):
             if said is not None:
                 note(self.meter, said)
             events += events_of(choice)
+        self.meter.choices = len({choice.index for choice in choices})
         for choice in choices:
             native = choice.finish_reason or "stop"
             self.meter.finish, self.meter.native_finish = finish_of(native), native

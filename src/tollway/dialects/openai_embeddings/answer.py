@@ -27,19 +27,20 @@ def relay(
 ) -> Relay:
     """From a provider that speaks `outbound`. Raises KeyError for a dialect that there is not."""
     parser: Parser = dialect(outbound).parser(False, quirks)
-    return _Vectors(head, parser, request)
+    return Vectors(head, parser, request)
 
 
-class _Vectors:
+class Vectors:
     """See `dialects.Relay`."""
 
     def __init__(self, head: Head, parser: Parser, request: Request | None) -> None:
         self.meter = parser.meter
+        self.request = request
         self._head = head
         self._parser = parser
         self._encode = as_base64 if wants_base64(request) else as_numbers
         self._inputs = len(inputs_of(request)) if request is not None else None
-        self._vectors: dict[int, Raw] = {}
+        self.vectors: dict[int, Raw] = {}
 
     def feed(self, data: bytes) -> bytes:
         self._parser.feed(data)
@@ -56,8 +57,8 @@ class _Vectors:
         body: dict[str, Any] = {
             "object": "list",
             "data": [
-                {"object": "embedding", "index": index, "embedding": self._vectors[index]}
-                for index in sorted(self._vectors)
+                {"object": "embedding", "index": index, "embedding": self.vectors[index]}
+                for index in sorted(self.vectors)
             ],
             "model": self._head.model,
             "id": self._head.id,
@@ -74,10 +75,10 @@ class _Vectors:
         for said in events:
             match said:
                 case canon.Extra("embedding", vector, index):
-                    self._vectors[index] = self._encode(vector)
-        wanted = len(self._vectors) if self._inputs is None else self._inputs
-        if self.meter.fault is None and sorted(self._vectors) != list(range(wanted)):
-            self._broken(f"The provider sent {len(self._vectors)} vectors for {wanted} inputs.")
+                    self.vectors[index] = self._encode(vector)
+        wanted = len(self.vectors) if self._inputs is None else self._inputs
+        if self.meter.fault is None and sorted(self.vectors) != list(range(wanted)):
+            self._broken(f"The provider sent {len(self.vectors)} vectors for {wanted} inputs.")
 
     def _broken(self, message: str) -> None:
         self.meter.fault = faults.broken(message)

@@ -48,7 +48,7 @@ def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") 
         raise errors.bad_field("input", str(error)) from None
     if any(not one for one in inputs if isinstance(one, list)):
         raise errors.bad_field("input", "an array of tokens must not be empty")
-    seen = _Seen(inputs)
+    seen = Seen(inputs)
     return Request(
         dialect="openai_embeddings",
         models=models_of(asked.model, asked.models),
@@ -83,7 +83,7 @@ _NULL = Raw(b"null")
 _decoder = msgspec.json.Decoder(Asked)
 
 
-class _Seen:
+class Seen:
     """What the inputs contain, gathered in one walk. `sizes` in bytes of text, one an input."""
 
     def __init__(self, inputs: Sequence[embeddings.Input]) -> None:

@@ -3,7 +3,8 @@
 Read from the fields that parse_request has checked. Opposite: written. Rules: adjacent items of the
 assistant (reasoning, messages, calls) are one turn, in their order; what the pivot has no place for
 becomes an extra under its own name (`tools.file_search`, `input.computer_call`), so that a target
-can name it as dropped; nothing is forgotten here.
+can name it as dropped; nothing is forgotten here. Where nothing else is left, there is no
+conversation.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from ... import conversation as said
+from ... import errors
 from ...canon import Request
 from ...conversation import Conversation
 from .. import openai_chat_schema as chat
@@ -27,6 +29,7 @@ from .thoughts import details_of
 
 
 def conversation(request: Request) -> Conversation:
+    """Raises CallerError (400) where the input has items for a provider of this dialect alone."""
     fields = request.fields
     extras = {name: raw for name, raw in fields.items() if name not in _TAKEN}
     text: schema.TextConfig = decoded(fields, "text", schema.TextConfig) or schema.TextConfig()
@@ -105,6 +108,10 @@ def _turns(fields: Mapping[str, Raw], extras: dict[str, Raw]) -> tuple[said.Turn
                 extras[f"input.{item}"] = raw
     if answer:
         turns.append(said.Turn("assistant", tuple(answer)))
+    if len(turns) == (1 if instructions else 0):
+        raise errors.bad_field(
+            "input", "holds nothing that a provider of another API can be told; add a message"
+        )
     return tuple(turns)
 
 

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from ... import conversation as said
+from ..surrogates import decoded
 from . import schema
 
 _PARAMETERS = Raw(
@@ -45,7 +46,7 @@ def wrapped(text: str) -> str:
 def unwrapped(arguments: str) -> str:
     """The text of a call with these arguments."""
     try:
-        return _wrapped_decoder.decode(arguments.encode(errors="replace")).input
+        return decoded(_wrapped_decoder, arguments.encode(errors="replace")).input
     except msgspec.DecodeError:
         return arguments
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Raw
 
+from ..surrogates import anything, decoded
 from .freeform import unwrapped
 from .thoughts import FORMAT, Entry, joined, state_of
 from .written import flat
@@ -290,7 +291,7 @@ class CallItem(Item):
         if self.closed:
             return
         try:
-            msgspec.json.decode("".join(self._pieces).encode(errors="replace"))
+            decoded(anything, "".join(self._pieces).encode(errors="replace"))
         except (msgspec.DecodeError, RecursionError):
             return
         self.close()

@@ -19,6 +19,7 @@ from ...canon import FinishReason
 from .. import faults
 from ..openai_chat_answer import BAD_JSON, NOTHING, fields_decoder, is_given, size
 from ..openai_chat_reading import Reading
+from ..surrogates import paired
 from ..toolcalls import ToolCalls
 
 TEXT, REFUSAL, THOUGHT, SUMMARY, ARGUMENTS = range(5)
@@ -133,7 +134,11 @@ class ResponsesReading(Reading):
             else:
                 self._take_event(kind, fields, payload)
         except BAD_JSON:
-            self._fail(faults.broken("The provider sent an event of unknown form.", payload))
+            mended = paired(payload)
+            if mended is not None:
+                self._take(mended)
+            else:
+                self._fail(faults.broken("The provider sent an event of unknown form.", payload))
 
     def _take_delta(self, kind: bytes, payload: bytes) -> None:
         try:
@@ -141,7 +146,11 @@ class ResponsesReading(Reading):
                 payload.decode()
             delta = _delta_decoder.decode(payload)
         except BAD_JSON:
-            self._fail(faults.broken("The provider sent an event of unknown form.", payload))
+            mended = paired(payload)
+            if mended is not None:
+                self._take_delta(kind, mended)
+            else:
+                self._fail(faults.broken("The provider sent an event of unknown form.", payload))
             return
         text = delta.delta
         if text:

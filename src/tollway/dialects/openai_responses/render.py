@@ -138,6 +138,12 @@ def _keep_tools(
     else:
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
             fields.pop(name, None)
+    choice = fields.get("tool_choice")
+    if isinstance(choice, Raw) and bytes(memoryview(choice)[:1]) == b"{":
+        named = msgspec.json.decode(choice, type=schema.NamedChoice)
+        if f"tools.{named.type}" in lost:
+            del fields["tool_choice"]
+            lost["tool_choice"] = None
 
 
 def _text(fields: dict[str, object], without: Collection[str]) -> None:

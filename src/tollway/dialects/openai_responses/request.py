@@ -3,7 +3,8 @@
 Not here: what goes upstream (render), the shapes (schema). Rules: the API is stateless here, so
 whatever would need an earlier response, a stored item or a later poll is refused with the path of
 the field; what passes keeps the caller's own JSON in `fields`, minus top-level nulls. Input items
-of kinds this server does not read are kept: a provider of the same dialect gets them as they came.
+of the API's kinds that are not read here are kept: a provider of the same dialect gets them as they
+came. A kind that is none of the API's is refused, and so is an input that says nothing.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") 
         fields = schema.fields_decoder.decode(body)
         body.decode()
         seen = _Seen()
-        if not isinstance(asked.input, str):
+        if isinstance(asked.input, str):
+            seen.says_something = bool(asked.input)
+        else:
             for n, (raw, item) in enumerate(items_of(asked.input)):
                 seen.item(n, raw, item)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -70,6 +73,10 @@ def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") 
     if b"null" in body:
         fields = {name: raw for name, raw in fields.items() if raw != _NULL}
     _check_stateless(asked)
+    if not seen.says_something:
+        raise errors.bad_field(
+            "input", "says nothing: expected text, or an item beside reasoning that has content"
+        )
     _check(asked)
     raw_bytes = sum(len(fields[name]) for name in _READ if name in fields)
     return ResponsesRequest(
@@ -125,8 +132,17 @@ class _Seen:
         self.traits: set[str] = set()
         self.modalities: set[str] = set()
         self.media_tokens = self.inline_bytes = self.images = 0
+        self.says_something = False
+        """Any item is more than earlier reasoning or a message without content."""
 
     def item(self, n: int, raw: Raw, item: schema.Item | str) -> None:
+        match item:
+            case schema.Message(content=content):
+                self.says_something = self.says_something or bool(content)
+            case schema.Reasoning():
+                pass
+            case _:
+                self.says_something = True
         match item:
             case schema.Message(content=list(parts)) | schema.FunctionOutput(output=list(parts)):
                 self._parts(parts, f"input[{n}]")
@@ -139,6 +155,9 @@ class _Seen:
                     f"input[{n}]",
                     "an item_reference cannot be resolved: nothing is stored. Send the item itself",
                 )
+            case str() if item not in schema.PASSED and not item.startswith("openrouter:"):
+                known = ", ".join(sorted({*schema.item_decoders, *schema.PASSED}))
+                raise errors.bad_field(f"input[{n}].type", f"{item[:64]!r} is not one of {known}")
 
     def _parts(self, parts: Sequence[schema.Part], path: str) -> None:
         for part in parts:

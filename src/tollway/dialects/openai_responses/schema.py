@@ -200,6 +200,17 @@ asked_decoder = msgspec.json.Decoder(Asked)
 fields_decoder = msgspec.json.Decoder(dict[str, Raw])
 kind_decoder = msgspec.json.Decoder(Kind)
 items_decoder = msgspec.json.Decoder(list[Raw])
+PASSED = frozenset(
+    """
+    additional_tools apply_patch_call apply_patch_call_output code_interpreter_call compaction
+    compaction_trigger computer_call computer_call_output configuration_update file_search_call
+    image_generation_call local_shell_call local_shell_call_output mcp_approval_request
+    mcp_approval_response mcp_call mcp_list_tools program program_output shell_call
+    shell_call_output tool_search_call tool_search_output web_search_call
+    """.split()  # noqa: SIM905
+)
+"""Items that a provider of the same dialect gets as they came, and nobody else."""
+
 item_decoders: dict[str, msgspec.json.Decoder[Any]] = {
     "message": msgspec.json.Decoder(Message),
     "function_call": msgspec.json.Decoder(FunctionCall),

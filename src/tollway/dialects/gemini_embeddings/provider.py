@@ -1,7 +1,8 @@
 """Gemini's embeddings (AI Studio), on the provider's side: always as a batch of requests.
 
-Rules: one request of the batch per input; the answer has a vector for each, in order. The API
-reports no usage for texts, so our own count is charged where it does not.
+Rules: one request of the batch per input; the answer has a vector for each, in order. A caller of
+this dialect has its own requests sent. The API reports no usage for texts, so our own count is
+charged where it does not.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from .. import canon
-from ..canon import Event, Request
-from ..conversation import source_of
-from ..routing.entries import Attempt
-from . import Outbound
-from .embeddings import (
+from ... import canon
+from ...canon import Event, Request
+from ...conversation import source_of
+from ...routing.entries import Attempt
+from .. import Outbound
+from ..embeddings import (
     FilePart,
     ImagePart,
     Input,
@@ -28,17 +29,30 @@ from .embeddings import (
     mapped,
     purpose_of,
 )
-from .faults import parse_fault
-from .translated import Parser
-from .whole import WholeParser, tokens
-
-__all__ = ["parse_fault", "parser", "render_request"]
+from ..translated import Parser
+from ..whole import WholeParser, tokens
+from .request import PURPOSES, GeminiEmbeddingRequest
 
 
 def render_request(request: Request, attempt: Attempt, output_tokens_max: int) -> Outbound:
     """`output_tokens_max` is 0: a vector has no output tokens."""
     model = f"models/{attempt.endpoint.id.removeprefix('models/')}"
     dropped: set[str] = set()
+    if isinstance(request, GeminiEmbeddingRequest):
+        requests = [{**own, "model": model} for own in request.requests]
+        dropped.update(name for name in request.unsaid if name != "input_type")
+    else:
+        requests = _requests(request, model, dropped)
+    body = msgspec.json.encode({"requests": requests})
+    headers = (("Content-Type", "application/json"),)
+    return Outbound(f"/{model}:batchEmbedContents", body, headers, tuple(sorted(dropped)))
+
+
+def parser(stream: bool, quirks: Collection[str] = ()) -> Parser:
+    return EmbeddingParser()
+
+
+def _requests(request: Request, model: str, dropped: set[str]) -> list[dict[str, Any]]:
     common: dict[str, object] = {"model": model}
     purpose = purpose_of(request)
     task = mapped(purpose, PURPOSES)
@@ -49,16 +63,7 @@ def render_request(request: Request, attempt: Attempt, output_tokens_max: int) -
     dimensions = dimensions_of(request)
     if dimensions is not None:
         common["outputDimensionality"] = dimensions
-    requests = [
-        {**common, "content": {"parts": _parts(one, dropped)}} for one in inputs_of(request)
-    ]
-    body = msgspec.json.encode({"requests": requests})
-    headers = (("Content-Type", "application/json"),)
-    return Outbound(f"/{model}:batchEmbedContents", body, headers, tuple(sorted(dropped)))
-
-
-def parser(stream: bool, quirks: Collection[str] = ()) -> Parser:
-    return EmbeddingParser()
+    return [{**common, "content": {"parts": _parts(one, dropped)}} for one in inputs_of(request)]
 
 
 class EmbeddingParser(WholeParser):
@@ -80,20 +85,6 @@ class _Vector(msgspec.Struct):
 
 
 _vectors = msgspec.json.Decoder(list[_Vector])
-
-PURPOSES = {
-    "query": "RETRIEVAL_QUERY",
-    "search_query": "RETRIEVAL_QUERY",
-    "document": "RETRIEVAL_DOCUMENT",
-    "passage": "RETRIEVAL_DOCUMENT",
-    "search_document": "RETRIEVAL_DOCUMENT",
-    "similarity": "SEMANTIC_SIMILARITY",
-    "classification": "CLASSIFICATION",
-    "clustering": "CLUSTERING",
-    "question_answering": "QUESTION_ANSWERING",
-    "fact_verification": "FACT_VERIFICATION",
-    "code": "CODE_RETRIEVAL_QUERY",
-}
 
 
 def _parts(one: Input, dropped: set[str]) -> list[dict[str, object]]:
