@@ -30,13 +30,13 @@ class Try:
 
     __slots__ = (
         "_answer",
+        "_dropped",
         "_gateway",
         "_head",
         "_tape_bytes",
         "_until_s",
         "attempt",
         "called_s",
-        "dropped",
         "first_s",
         "output_tokens_max",
         "relay",
@@ -68,8 +68,7 @@ class Try:
         self.sent = False
         """The request has left: from here on the provider may work, and bill."""
         self.relay: Relay | None = None
-        self.dropped = lost
-        """What of the caller's request this endpoint is not told."""
+        self._dropped = lost
         self._gateway = gateway
         self._head = head
         self._tape_bytes = tape_bytes
@@ -89,7 +88,7 @@ class Try:
         outbound = out.render_request(ready, attempt, self.output_tokens_max)
         if attempt.online:
             outbound = with_search(outbound, attempt.endpoint.dialect)
-        self.dropped += outbound.dropped
+        self._dropped += outbound.dropped
         self._answer = answer = await gateway.open(
             attempt,
             outbound,
@@ -148,10 +147,16 @@ class Try:
         if not self.sent:
             return None
         meter = self.relay.meter if self.relay is not None else None
-        dropped = self.dropped
-        if meter is not None and 0 < meter.choices < self.request.choices and "n" not in dropped:
-            dropped += ("n",)  # it was told, and ignored
-        return Asked(self.attempt, meter, self.output_tokens_max, dropped)
+        return Asked(self.attempt, meter, self.output_tokens_max, self.dropped)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """What of the caller's request this endpoint is not told; and, once its answer is whole,
+        `n` if it was told and gave fewer answers."""
+        dropped, counted = self._dropped, 0 if self.relay is None else self.relay.meter.choices
+        if 0 < counted < self.request.choices and "n" not in dropped:
+            return (*dropped, "n")
+        return dropped
 
     async def hang_up(self) -> None:
         """Part from the provider; a finished answer leaves its connection for the next call."""

@@ -111,7 +111,6 @@ async def test_answers_that_a_provider_left_out_are_named() -> None:
     asked = [
         (name, s, many) for name in ("openai_chat", "mistral") for s in (0, 1) for many in (1, 2)
     ]
-    ids: dict[str, str] = {}
     async with ScriptedProvider(_some_choices) as upstream:
         base = upstream.base_url.removesuffix("/v1")
         files = {name: _file(name, base) for name in ("openai_chat", "mistral")}
@@ -123,14 +122,16 @@ async def test_answers_that_a_provider_left_out_are_named() -> None:
                     "n": 2,
                     "stream": bool(stream),
                 }
-                status, _, headers = await asyncio.to_thread(
-                    server.ask, "POST", "/chat/completions", body
+                status, text, headers = await asyncio.to_thread(
+                    partial(server.ask, headers=EXPLAIN), "POST", "/chat/completions", body
                 )
                 assert status == 200
-                ids[f"{name} {stream} {many}"] = headers["x-generation-id"]
-            for name, id in ids.items():
-                record = await asyncio.to_thread(_decided, server, id)
-                assert record["dropped"] == (["n"] if name.endswith("1") else []), name
+                kept = await asyncio.to_thread(_decided, server, headers["x-generation-id"])
+                chunks = [line[6:] for line in str(text).split("\n") if line[:7] == "data: {"]
+                last = json.loads(chunks[-1]) if stream else text
+                said = last["openrouter_metadata"]["tollway"]
+                wanted = ["n"] if many == 1 else []
+                assert kept["dropped"] == said["dropped"] == wanted, (name, stream, many)
 
 
 def _decided(server: Server, id: str) -> dict[str, Any]:
