@@ -31,6 +31,10 @@ and the load on another, everything on loopback; what the figures mean: [README]
 """
 
 
+BARE_US = 27
+"""CPU of a bare ASGI answer (`bare.py`) on the machine on which the bars were set."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bar:
     """One promise about cost: how to read it from a round, and what it must reach."""

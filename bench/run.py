@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import report
+from . import bare, report
 from .figures import FIGURES, Figure, brief, measure, measure_direct
 from .parts import BenchError, Gateway, Mock, build, cpus, rss_bytes
 
@@ -55,6 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         about = report.machine(options.python, cpus())
         home = SHM if options.all_in_memory else DISK
         about["home"] = f"{report.filesystem(home)}; figures named …mem: {report.filesystem(SHM)}"
+        bare_us = bare.measured(options.python, cpus(), min(options.seconds, 3.0))
+        about["yardstick"] = (
+            f"a bare ASGI answer under the same server costs {bare_us:.0f} µs of CPU here; the bars "
+            f"were set where it costs {report.BARE_US}"
+        )
         about["load"] = f"rounds: {options.rounds}, seconds a figure: {options.seconds:g}"
         with Mock(cpus()[1]) as mock:
             rounds, faults = _rounds(options, mock)
