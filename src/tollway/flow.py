@@ -140,7 +140,8 @@ class Call:
         self.charge = self._charge()
         self.progress_made = "whole"
         assert current.relay is not None
-        bill = receipt.bill(self.charge, receipt.hedged(self._facts()), self.metadata())
+        lost = None if self.rival is None else receipt.hedged(self._facts())
+        bill = receipt.bill(self.charge, lost, self.metadata())
         await write(current.relay.ending(bill))
 
     async def _first_that_speaks(self) -> bytes:
