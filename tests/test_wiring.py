@@ -16,7 +16,7 @@ class Clockwork:
         self.keys = self
         self.presets = SimpleNamespace(refresh=self.nothing)
         self.calls: dict[str, Any] = {}
-        self.policies = SimpleNamespace(refresh=self.nothing)
+        self.refresh_policies = self.nothing
         self.clock, self.latest_day = lambda: 0.0, "1970-01-01"
 
     async def refresh(self) -> None:

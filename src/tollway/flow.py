@@ -21,9 +21,9 @@ from . import dialects, errors, receipt
 from .calling import Try, Write
 from .canon import Fault, Request
 from .dialects import Head
-from .dialects.states import without_state
+from .dialects.states import refused_for_state, without_state
 from .gateway import Caller, Gateway
-from .hedging import race
+from .hedging import HUNG_UP, race
 from .ledger.entries import Held, Hold, Progress, Refused, Void
 from .ledger.windows import resets_at_ms
 from .money import usd_from_nano, usd_text_nano, utc
@@ -59,8 +59,9 @@ class Call:
         self.said = request
         """As the caller sent it; `request` is what is left of it to be sent on."""
         self.request, self.plan = gateway.plan(request, caller, self.started_s)
-        gateway.claim(self.plan, self.started_s)
         self.granted_nano = 0
+        self.parted = False
+        """A provider could not read the reasoning state of the request: it goes on without."""
         self.current: Try | None = None
         """The endpoint being called; None before the first and after a failed attempt."""
         self.rival: Try | None = None
@@ -85,6 +86,8 @@ class Call:
         if isinstance(outcome, Refused):
             raise _refused(self.plan, self.caller, outcome, self._now_ms())
         self.granted_nano = outcome.granted_nano
+        self.plan = self.plan.granted(outcome.granted_nano)
+        self.gateway.claim(self.plan, self._now_s())
         self.gateway.calls[self.id] = self
         return self
 
@@ -196,6 +199,9 @@ class Call:
         """The attempt that follows a failed one, after the pause before it; None = give up."""
         if self.client_left:
             return None  # an answer that was read on for its usage is not bought again
+        if not self.parted and refused_for_state(fault) and without_state(self.request)[1]:
+            self.parted = True
+            return index
         failed = self.plan.attempts[index].model.id
         chosen = following(
             self.plan,
@@ -217,9 +223,8 @@ class Call:
 
     def _try(self, attempt: Attempt) -> Try:
         spendable_nano = self.granted_nano - self.plan.reserved_nano
-        stuck = self.plan.stuck
-        moved = stuck is not None and stuck.parts(attempt.provider.id)
-        request, lost = without_state(self.request) if moved else (self.request, ())
+        parted = self.parted or self.plan.bonds.parts(attempt.provider.id)
+        request, lost = without_state(self.request) if parted else (self.request, ())
         return Try(
             self.gateway,
             request,
@@ -252,7 +257,10 @@ class Call:
         dropped = () if self.current is None else self.current.dropped
         relay = None if self.current is None else self.current.relay
         done = () if relay is None else relay.meter.notes
-        return metadata(self.told, self.plan, self.faults, chosen, took_ms, dropped, done)
+        faults = list(self.faults)
+        if self.rival is not None and relay is not None:
+            faults.append((self.rival.attempt, HUNG_UP))
+        return metadata(self.told, self.plan, faults, chosen, took_ms, dropped, done)
 
     def leave(self) -> None:
         """The client is gone: cut the provider off, unless it would bill the whole answer anyway;
@@ -332,7 +340,9 @@ class Call:
             first = now if current.first_s is None else current.first_s
             tokens = self.charge.usage.completion_tokens
             began = current.called_s
-            answered = Outcome.answered(first - began, tokens, now - began)
+            # A whole answer has no first token: its time is the length of the answer.
+            latency_s = first - began if self.request.stream else None
+            answered = Outcome.answered(latency_s, tokens, now - began)
             self.gateway.note(current.attempt, answered)
             if current.relay is not None:
                 self.gateway.answered(self, current.attempt, current.relay.meter)
@@ -350,6 +360,9 @@ class Call:
 
     def _remaining_s(self) -> float:
         return self.started_s + self.gateway.settings.total_timeout_s - self.gateway.clock()
+
+    def _now_s(self) -> float:
+        return self.gateway.clock()
 
     def _now_ms(self) -> int:
         return _ms(self.gateway.clock())

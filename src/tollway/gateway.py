@@ -26,6 +26,7 @@ from .catalogue.entries import Catalogue, Endpoint, Provider
 from .catalogue.routers import Router
 from .dialects import Meter, Outbound, conversation, fetched, toolcheck
 from .dialects.openings import cache_lifetime_s, conversation_name
+from .dialects.states import carries_state
 from .ledger.entries import Count, Ended, Generation, Record, Settle, Void
 from .ledger.rules import UnknownHold
 from .ledger.sqlite import Ledger
@@ -35,7 +36,7 @@ from .plugins.compression import fitted
 from .routing import sticky
 from .routing.budget import RetryBudget
 from .routing.candidates import Pool
-from .routing.entries import Attempt, Offer, Plan, Policy, Stuck
+from .routing.entries import NO_BONDS, Attempt, Bonds, Offer, Plan, Policy, Stuck
 from .routing.free import FreeLimits, free_counts
 from .routing.health import STABLE, Health, Outcome
 from .routing.hedge import HEDGES_FLOOR, HEDGES_PERCENT
@@ -191,7 +192,7 @@ class Gateway:
         router = routed(request)
         found = None if router is None else self._route(router, request, caller, now_s)
         offers = self.index.offers(request.models) if found is None else found.offers
-        stuck = self.stuck(caller.workspace, request, offers, now_s)
+        bonds = self.bonds(caller.workspace, request, offers, now_s)
 
         def decided(asked: Request) -> Plan:
             made = plan(
@@ -202,7 +203,7 @@ class Gateway:
                 now_s=now_s,
                 random=self.random,
                 resolve_provider=self.catalogue.provider_slug,
-                stuck=stuck,
+                bonds=bonds,
             )
             return made if found is None else found.told(made)
 
@@ -242,40 +243,58 @@ class Gateway:
             served = Stuck(attempt.endpoint.key, attempt.provider.id)
             self.sticky.keep(key, served, self.clock())
 
-    def stuck(
+    def bonds(
         self,
         workspace: str,
         request: Request,
         offers: Mapping[str, Sequence[Offer]],
         now_s: float,
-    ) -> Stuck | None:
-        """Where this conversation with the first model was answered before."""
-        model = next((offered[0].model.id for offered in offers.values() if offered), None)
-        if model is None or not self.sticky or request.preferences.order:
-            return None  # most of what is asked is asked once, and nothing is looked up for it
-        name = conversation_name(request)
-        return None if name is None else self.sticky.find((workspace, model, name), now_s)
+    ) -> Bonds:
+        """What ties this conversation to endpoints. Most of what is asked is asked once, and
+        nothing is looked up for it. An order of the caller's leaves only who can read its state."""
+        name = conversation_name(request) if self.sticky else None
+        if name is None:
+            return NO_BONDS
+        warm = {}
+        if not request.preferences.order:
+            for model in {o[0].model.id for o in offers.values() if o}:
+                found = self.sticky.find((workspace, model, name), now_s)
+                if found is not None:
+                    warm[model] = found
+        pin = self.sticky.find((workspace, "", name), now_s)
+        if pin is not None and not carries_state(request):
+            pin = None
+        return Bonds(warm, pin) if warm or pin is not None else NO_BONDS
 
     def answered(self, call: Call, attempt: Attempt, meter: Meter) -> None:
         """A conversation may now stick to the endpoint that answered it."""
-        request, base = call.said, attempt.endpoint.price.base
+        request, base, bonds = call.said, attempt.endpoint.price.base, call.plan.bonds
         if call.plan.router is not None:
             self._keep_model(call, attempt)
-        if request.preferences.order:
+        pin = sticky.pins(bonds.pin, attempt.endpoint, opaque=meter.opaque)
+        kept = None
+        if not request.preferences.order:
+            kept = sticky.sticks(
+                bonds.warm.get(attempt.model.id),
+                attempt.endpoint,
+                named=request.session_id is not None or "prompt_cache_key" in request.fields,
+                hit=meter.usage is not None and meter.usage.cached_tokens > 0,
+                cheaper=base.input_cache_read is not None
+                and base.input_cache_read < (base.prompt or 0),
+            )
+        name = None if kept is None and pin is None else conversation_name(request)
+        if name is None:
             return
-        kept = sticky.sticks(
-            call.plan.stuck,
-            attempt.endpoint,
-            named=request.session_id is not None or "prompt_cache_key" in request.fields,
-            hit=meter.usage is not None and meter.usage.cached_tokens > 0,
-            cheaper=base.input_cache_read is not None
-            and base.input_cache_read < (base.prompt or 0),
-            opaque=meter.opaque,
-        )
-        name = None if kept is None else conversation_name(request)
-        if kept is not None and name is not None:
-            key = (call.caller.workspace, attempt.model.id, name)
-            self.sticky.keep(key, kept, self.clock(), cache_lifetime_s(request))
+        workspace, now_s, ttl_s = call.caller.workspace, self.clock(), cache_lifetime_s(request)
+        for model, stuck in ((attempt.model.id, kept), ("", pin)):
+            if stuck is not None:
+                self.sticky.keep((workspace, model, name), stuck, now_s, ttl_s)
+
+    async def refresh_policies(self) -> None:
+        """Read what workspaces impose. What was kept under other rules is kept no longer: one that
+        lets nothing be kept must not find it again when it changes its mind."""
+        if await self.policies.refresh():
+            self.shelf.clear()
 
     def counts(self, caller: Caller, plan: Plan) -> tuple[Count, ...]:
         """The limits in number that a request falls under; the shared empty tuple for nearly all."""

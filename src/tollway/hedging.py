@@ -15,6 +15,9 @@ from .calling import Try
 from .canon import Fault
 from .upstream import AttemptFailed
 
+HUNG_UP = Fault(499, "cancelled", "Hung up on: the other endpoint spoke first.", local=True)
+"""What became of the one that lost, for who reads of it."""
+
 
 class Race(msgspec.Struct, frozen=True):
     """How it ended. `winner` None: everyone who ran has failed."""

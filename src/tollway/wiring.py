@@ -169,7 +169,7 @@ async def _housekeeping(gateway: Gateway) -> None:
         try:
             await gateway.keys.refresh()
             await gateway.presets.refresh()
-            await gateway.policies.refresh()
+            await gateway.refresh_policies()
             _renew_latest(gateway)
             progress = [p for call in list(gateway.calls.values()) if (p := call.progress())]
             if progress:

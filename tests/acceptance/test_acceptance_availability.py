@@ -190,7 +190,11 @@ CASES: list[tuple[str, str, int, dict[str, Any], dict[str, Any]]] = [
         "acme/small",
         "constraint_filtered",
         400,
-        {"max_tokens": 8, "messages": [{"role": "user", "content": "x" * 4_000}]},
+        {
+            "max_tokens": 8,
+            "messages": [{"role": "user", "content": "x" * 4_000}],
+            "plugins": [{"id": "context-compression", "enabled": False}],
+        },
         {"excluded_by": ["context_length"]},
     ),
     (

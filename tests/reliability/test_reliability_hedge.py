@@ -201,7 +201,10 @@ async def test_the_plan_is_told_before_and_after_and_kept_in_the_record() -> Non
 
         done = await two.asked(x_openrouter_metadata="enabled")
         said = done.chunks[-1]["openrouter_metadata"]
-        assert said["attempts"] == [{"provider": "Second", "model": "acme/one", "status": 200}]
+        assert said["attempts"] == [
+            {"provider": "First", "model": "acme/one", "status": 499},
+            {"provider": "Second", "model": "acme/one", "status": 200},
+        ]
         assert said["pipeline"][0]["name"] == "hedge"
         assert "tollway" not in said
         record = await two.record(done)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from routing_builders import NOW, endpoint, model, offered, planned, provider, request
 
@@ -36,7 +37,10 @@ def test_what_the_loser_may_cost_is_held_beside_the_dearest_attempt() -> None:
     assert plan.hedge is not None
     assert (plan.hedge.after_s, plan.hedge.reserve_nano) == (2.0, dearest_input)
     assert plan.wanted_nano == without.wanted_nano + dearest_input
-    assert plan.least_nano == without.least_nano + dearest_input
+    assert plan.least_nano == without.least_nano, "a race is a wish, not a condition"
+    enough = plan.least_nano + dearest_input
+    assert plan.granted(enough) is plan
+    assert plan.granted(enough - 1) == msgspec.structs.replace(plan, hedge=None)
     assert said(plan) == "a second endpoint is asked after 2 s of silence"
 
 

@@ -1,7 +1,18 @@
 """The index: what routing knows of a catalogue before any request."""
 
 import pytest
-from routing_builders import MODEL, catalogue, index, model, offered, usd
+from routing_builders import (
+    MODEL,
+    catalogue,
+    index,
+    model,
+    offered,
+    planned,
+    reasons,
+    request,
+    tags,
+    usd,
+)
 
 from tollway.errors import CallerError
 from tollway.money import Override, Price, Rates
@@ -67,3 +78,15 @@ def test_ceilings_take_the_dearest_override() -> None:
     one = offered(price=Price(Rates(prompt=usd(1), completion=usd(2)), (dear,)))
     assert (one.prompt_pico, one.output_pico) == ((usd(3),) * 8, usd(9))
     assert one.typical_pico == 3_000 * usd(1) + 1_000 * usd(2)
+
+
+def test_an_endpoint_may_support_fewer_parameters_than_its_model() -> None:
+    sold = model(params=("max_tokens", "temperature", "tools", "tool_choice"))
+    whole, part = offered("alpha", of=sold), offered("beta", of=sold, params=("temperature",))
+    assert not {"tools", "temperature"} & whole.unsupported
+    assert "tools" in part.unsupported and "temperature" not in part.unsupported
+    asked = request(params=frozenset({"tools"}))
+    assert tags(planned(asked, whole, part)) == ["alpha"], "one that can is preferred"
+    assert tags(planned(asked, part)) == ["beta"], "and where none can, the parameter is left out"
+    strict = request(params=frozenset({"tools"}), require_parameters=True)
+    assert reasons(planned(strict, whole, part)) == {"beta": "require_parameters"}

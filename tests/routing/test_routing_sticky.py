@@ -5,13 +5,13 @@ from random import Random
 from typing import Any
 
 import pytest
-from routing_builders import NOW, endpoint, offered, request, tags
+from routing_builders import NOW, endpoint, model, offered, request, tags
 
 from tollway.canon import Fault
-from tollway.routing.entries import Policy, Stuck
+from tollway.routing.entries import Bonds, Policy, Stuck
 from tollway.routing.health import Health, Outcome
 from tollway.routing.plan import plan
-from tollway.routing.sticky import IDLE_S, Sticky, sticks
+from tollway.routing.sticky import IDLE_S, Sticky, pins, sticks
 
 KEY = ("default", "acme/one", "session:1")
 BETA = Stuck("acme/one@beta", "beta")
@@ -67,7 +67,6 @@ class Case:
     named: bool = False
     hit: bool = False
     cheaper: bool = True
-    opaque: bool = False
     before: Stuck | None = None
     leaves: Stuck | None = None
 
@@ -77,26 +76,44 @@ CASES = (
     Case(hit=True, leaves=BETA),
     Case(named=True, leaves=BETA),
     Case(hit=True, named=True, cheaper=False),
-    Case(opaque=True, leaves=PINNED),
-    Case(opaque=True, cheaper=False, leaves=PINNED),
     Case(before=BETA, leaves=BETA),
-    Case(before=Stuck("acme/one@alpha")),
-    Case(before=PINNED, leaves=PINNED),
-    Case(before=Stuck("acme/one@alpha", pinned=True), hit=True, leaves=BETA),
+    Case(before=Stuck("acme/one@alpha", "alpha")),
+    Case(before=Stuck("acme/one@alpha", "alpha"), hit=True, leaves=BETA),
 )
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_what_a_success_leaves_behind(case: Case) -> None:
+def test_what_a_success_leaves_behind_of_its_cache(case: Case) -> None:
     left = sticks(
-        case.before,
-        endpoint("beta"),
-        named=case.named,
-        hit=case.hit,
-        cheaper=case.cheaper,
-        opaque=case.opaque,
+        case.before, endpoint("beta"), named=case.named, hit=case.hit, cheaper=case.cheaper
     )
     assert left == case.leaves
+
+
+ELSEWHERE = Stuck("acme/one@alpha", "alpha", pinned=True)
+
+
+def test_state_stays_with_who_made_it_until_another_makes_some() -> None:
+    assert pins(None, endpoint("beta"), opaque=False) is None
+    assert pins(None, endpoint("beta"), opaque=True) == PINNED
+    assert pins(PINNED, endpoint("beta"), opaque=False) == PINNED
+    assert pins(ELSEWHERE, endpoint("beta"), opaque=False) is None, "not renewed, not moved"
+    assert pins(ELSEWHERE, endpoint("beta"), opaque=True) == PINNED
+
+
+def test_a_conversation_is_parted_from_its_state_at_any_other_provider() -> None:
+    assert Bonds(pin=PINNED).parts("alpha")
+    assert not Bonds(pin=PINNED).parts("beta")
+    assert not Bonds({"acme/one": BETA}).parts("alpha"), "a cache is no state"
+
+
+def test_each_model_of_a_list_has_its_own_warm_endpoint_and_a_pin_counts_first() -> None:
+    other = offered("gamma", of=model("acme/two"))
+    warm = {"acme/two": Stuck("acme/two@gamma", "gamma")}
+    assert Bonds(warm).of([CHEAP, DEAR]) is None
+    assert Bonds(warm).of([other]) == warm["acme/two"]
+    assert Bonds(warm, PINNED).of([other]) == warm["acme/two"], "the pin is not among them"
+    assert Bonds({"acme/one": ELSEWHERE}, PINNED).of([CHEAP, DEAR]) == PINNED
 
 
 # ---- in a plan -----------------------------------------------------------------------------------
@@ -107,6 +124,9 @@ DOWN = Fault(503, "provider_unavailable", "down")
 
 def first(stuck: Stuck | None, health: Health | None = None, **wishes: Any) -> list[str]:
     asked = request(**wishes)
+    bonds = Bonds()
+    if stuck is not None:
+        bonds = Bonds(pin=stuck) if stuck.pinned else Bonds({"acme/one": stuck})
     made = plan(
         asked,
         {"acme/one": [CHEAP, DEAR]},
@@ -114,9 +134,9 @@ def first(stuck: Stuck | None, health: Health | None = None, **wishes: Any) -> l
         Policy(),
         now_s=NOW,
         random=Random(1),
-        stuck=stuck,
+        bonds=bonds,
     )
-    assert made.stuck == stuck
+    assert made.bonds == bonds
     return tags(made)
 
 

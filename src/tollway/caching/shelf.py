@@ -52,6 +52,10 @@ class Shelf:
         if found is not None:
             self.bytes -= found.size
 
+    def clear(self) -> None:
+        self._kept.clear()
+        self.bytes = 0
+
     def sweep(self, now_s: float) -> None:
         """Let go of everything whose time is over."""
         for key in [key for key, kept in self._kept.items() if kept.stale(now_s)]:

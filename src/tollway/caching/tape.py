@@ -129,11 +129,9 @@ def kept(
     return relay.kept(source_id, asked_s, now_s, ttl_s) if isinstance(relay, Taped) else None
 
 
-def replay(
-    told: Kept, request: Request, id: str, created: int, beside: Mapping[str, Any] = {}
-) -> Iterator[bytes]:
+def replay(told: Kept, request: Request, id: str, created: int) -> Iterator[bytes]:
     """The caller's bytes of an answer told again: of a stream piece by piece, else the body last.
-    `request` is the one that asks now; `beside` are further fields of the end, as in `Bill`."""
+    `request` is the one that asks now."""
     head = Head(id, told.model, told.provider, created, request.stream, replayed=True)
     relay = relay_for(request, head, told.outbound, told.quirks)
     for start in range(0, len(told.data), STEP_BYTES):
@@ -141,8 +139,7 @@ def replay(
         if piece:
             yield piece
     rest = relay.finish() if told.finished else b""
-    bill = msgspec.structs.replace(FREE, extra=dict(beside)) if beside else FREE
-    yield rest + relay.ending(bill)
+    yield rest + relay.ending(FREE)
 
 
 def record(

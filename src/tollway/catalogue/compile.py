@@ -273,6 +273,7 @@ def _endpoints(source: Source, n: int, row: EndpointRow, provider: Provider) -> 
         variant=row.variant,
         free_trial=row.free_trial,
         retires=row.retires,
+        params=row.params,
         source=row.source,
     )
     found = [plain]

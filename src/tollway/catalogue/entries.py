@@ -158,6 +158,9 @@ class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     service_tier: str | None = None
     free_trial: bool = False
     retires: str | None = None
+    params: tuple[str, ...] | None = None
+    """`supported_parameters` here, where this endpoint takes fewer than its model; None = as its
+    model."""
     source: tuple[str, ...] = ()
     own: bool = False
     """From a file of the operator, who answers for its price and owns its capacity."""

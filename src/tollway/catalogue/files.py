@@ -61,6 +61,7 @@ class EndpointRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     region: str | None = None
     variant: str | None = None
     retires: Date | None = None
+    params: tuple[str, ...] | None = None
     free_trial: bool = False
     service_tiers: dict[ServiceTier, dict[str, Any]] = {}
     source: tuple[str, ...] = ()

@@ -89,6 +89,8 @@ def endpoint_view(
     provider = catalogue.providers[endpoint.provider]
     numbers = health or {}
     params = supported_parameters(model)
+    if endpoint.params is not None:
+        params = [name for name in params if name in endpoint.params]
     tools = "tools" in params
     return {
         "name": f"{provider.name} | {endpoint.id}",

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from ..canon import Request
+from ..canon import Fault, Request
 from .gemini.signatures import UNSIGNED
 
 LOST = "reasoning state of another provider"
@@ -27,12 +27,10 @@ PORTABLE = frozenset({"anthropic-claude-v1", "unknown"})
 def without_state(request: Request) -> tuple[Request, tuple[str, ...]]:
     """The request for a provider that did not make its reasoning state, and what was lost."""
     taken = _TAKES.get(request.dialect)
-    if taken is None:
+    if taken is None or not carries_state(request):
         return request, ()
     field, take = taken
-    raw = request.fields.get(field)
-    if raw is None or not _MARKS.search(raw):
-        return request, ()
+    raw = request.fields[field]
     try:
         said = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -43,7 +41,29 @@ def without_state(request: Request) -> tuple[Request, tuple[str, ...]]:
     return msgspec.structs.replace(request, fields=fields), (LOST,)
 
 
-_MARKS = re.compile(rb"encrypted_content|thoughtSignature|thought_signature|reasoning_details")
+def carries_state(request: Request) -> bool:
+    """Whether there may be some: a look, not a reading."""
+    field = _TAKES[request.dialect][0] if request.dialect in _TAKES else "messages"
+    raw = request.fields.get(field)
+    return raw is not None and _MARKS.search(raw) is not None
+
+
+def refused_for_state(fault: Fault) -> bool:
+    """A provider says that it cannot read the reasoning state of the request: it was made by
+    another, or its maker's key has changed. Words of OpenAI, Azure, xAI, Google and Anthropic."""
+    if fault.status != 400:
+        return False
+    said = f"{fault.provider_code or ''} {fault.message} {fault.raw or ''}".lower()
+    return bool(_UNREADABLE.search(said))
+
+
+_UNREADABLE = re.compile(
+    r"invalid_encrypted_content|encrypted[ _]content.{0,60}(not|invalid|could)"
+    r"|thought[ _]?signature.{0,60}(not|invalid|corrupt)|invalid.{0,40}signature"
+)
+_MARKS = re.compile(
+    rb"encrypted_content|thoughtSignature|thought_signature|reasoning_details|signature"
+)
 
 
 def _responses(items: list[Any]) -> bool:

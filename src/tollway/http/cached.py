@@ -126,8 +126,8 @@ async def _tell(
     )
     gateway.metrics.cached("coalesced" if coalesced else "hit")
     gateway.metrics.request(found.model, "", 200)
-    created, beside = int(call.started_s), call.metadata()
-    for piece in caching.replay(found, request, call.id, created, beside):
+    created = int(call.started_s)
+    for piece in caching.replay(found, request, call.id, created):  # nobody was routed to
         await reply.write(piece)
         await asyncio.sleep(0)
     await reply.end()

@@ -201,7 +201,8 @@ class Inference:
         except errors.TollwayError as error:
             if not reply.entered:
                 self._count_refusal(reply.call, error)
-            if reply.call is not None and error.status != 500:
+            limited = error.status == 429 and not reply.entered  # by us, not by a provider
+            if reply.call is not None and error.status != 500 and not limited:
                 error.beside = reply.call.metadata()
             if getattr(spoken, "MODEL_IN_PATH", False):
                 error = errors.in_path(error)

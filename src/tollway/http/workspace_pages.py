@@ -67,7 +67,7 @@ async def update_one(gateway: Gateway, request: Request, caller: KeyRecord) -> R
         WorkspaceChange(**change),
         now_ms=int(gateway.clock() * 1000),
     )
-    await gateway.policies.refresh()
+    await gateway.refresh_policies()
     return json_reply(WorkspaceResponse(view(changed)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -182,16 +183,38 @@ class Stuck(msgspec.Struct, frozen=True):
     pinned: bool = False
     """Its answer carried state that only it can read (signed or encrypted reasoning)."""
 
+
+class Bonds(msgspec.Struct, frozen=True):
+    """What ties a conversation to endpoints."""
+
+    warm: dict[str, Stuck] = {}
+    """By model: where its prompt may still be cached."""
+    pin: Stuck | None = None
+    """Who made the state that the request carries, whatever the model."""
+
+    def of(self, kept: Sequence[Offer]) -> Stuck | None:
+        """Which of these endpoints goes first, if one does. The pin counts before a warm cache."""
+        pin = self.pin
+        if pin is not None and any(offer.endpoint.key == pin.endpoint for offer in kept):
+            return pin
+        if not self.warm:
+            return None
+        found = (self.warm.get(offer.model.id) for offer in kept)
+        return next((stuck for stuck in found if stuck is not None), None)
+
     def parts(self, provider: str) -> bool:
         """Whether `provider` would be shown state that it did not make."""
-        return self.pinned and provider != self.provider
+        return self.pin is not None and self.pin.provider != provider
+
+
+NO_BONDS = Bonds()
 
 
 class Plan(msgspec.Struct, frozen=True):
     """The ordered attempts, what a hold must cover, and everything left out.
 
     `wanted_nano`/`least_nano` are the dearest attempt's ceilings with the wanted and the smallest
-    output limit, and what a hedge reserves. An empty `attempts` means nothing can serve;
+    output limit; the wanted one with what a hedge reserves. An empty `attempts` means nothing can serve;
     `refusal()` in `routing.plan` turns the drops into the caller's error.
     """
 
@@ -207,8 +230,10 @@ class Plan(msgspec.Struct, frozen=True):
     """Of a plan without attempts: the reasons that the policy alone set in motion."""
     sort: str | None = None
     """What ordered the first model's endpoints; None = a draw weighted by price."""
+    bonds: Bonds = NO_BONDS
     stuck: Stuck | None = None
-    """The endpoint that a conversation sticks to, whether or not it could be put first."""
+    """Of the first model: the endpoint that the conversation sticks to, whether or not it could be
+    put first."""
     hedge: Hedge | None = None
     pipeline: tuple[dict[str, Any], ...] = ()
     """What was done to the request or decided about it before endpoints were chosen, as entries of
@@ -221,6 +246,13 @@ class Plan(msgspec.Struct, frozen=True):
     def router_of(self, model: str) -> str | None:
         """The router that picked this model; None when the caller named it."""
         return self.router if model in self.picked else None
+
+    def granted(self, nano: int) -> Plan:
+        """This plan where so much was granted: what does not pay for a race as well as for an
+        answer is left to the answer."""
+        if self.hedge is None or nano >= self.least_nano + self.hedge.reserve_nano:
+            return self
+        return msgspec.structs.replace(self, hedge=None)
 
     @property
     def reserved_nano(self) -> int:

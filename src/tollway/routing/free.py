@@ -50,8 +50,8 @@ def paid_only(plan: Plan, full: Exhausted | None) -> Plan | None:
         for a in plan.attempts
         if _shared(a)
     )
-    hedge = plan.hedge if len(kept) > 1 else None  # a race needs two
-    return msgspec.structs.replace(plan, attempts=kept, drops=plan.drops + dropped, hedge=hedge)
+    # A race was planned for two others, and costs nothing only where nothing costs anything.
+    return msgspec.structs.replace(plan, attempts=kept, drops=plan.drops + dropped, hedge=None)
 
 
 def day_and_minute(workspace: str, limits: FreeLimits) -> tuple[Count, Count]:

@@ -137,7 +137,8 @@ def offer(
         retires_s=_retires_s(endpoint.retires),
         context=endpoint.context_length or model.context_length,
         output_max=output_limits[0] if output_limits else None,
-        unsupported=unsupported(model.params, model.no_sampling),
+        unsupported=unsupported(model.params, model.no_sampling)
+        | unsupported(endpoint.params, model.no_sampling),
         modalities=carried(endpoint.dialect, frozenset(model.input_modalities)),
         typical_pico=(base.prompt or 0) * TYPICAL_PROMPT_TOKENS
         + (base.completion or 0) * TYPICAL_OUTPUT_TOKENS

@@ -17,7 +17,7 @@ from ..canon import Fault, Request
 from ..money import charge_nano
 from .budget import backoff_s
 from .ceilings import attempt
-from .entries import Attempt, Drop, DropReason, Offer, Plan, Policy, Stuck
+from .entries import NO_BONDS, Attempt, Bonds, Drop, DropReason, Offer, Plan, Policy
 from .filters import Ask, Resolve, active, ask_of, explicit, named, tier_only
 from .health import Health
 from .hedge import hedge
@@ -39,12 +39,12 @@ def plan(
     now_s: float,
     random: Random,
     resolve_provider: Resolve = str.lower,
-    stuck: Stuck | None = None,
+    bonds: Bonds = NO_BONDS,
 ) -> Plan:
     """Decide the attempts. `offers` maps each requested slug, routing variants included, to its
     offers in the order to try (`Index.offers`); an empty sequence is a model nobody knows.
 
-    `stuck` is where the conversation was answered before. Never raises: a plan without attempts is
+    `bonds`: where the conversation was answered before. Never raises: a plan without attempts is
     turned into the caller's error by `refusal`.
     """
     ask = ask_of(request, policy, now_s, resolve_provider)
@@ -65,7 +65,7 @@ def plan(
         groups = [(groups[0][0], [offer for _, kept in groups for offer in kept])]
     attempts: list[Attempt] = []
     for sort, kept in groups:
-        order = ranked(ask, kept, sort, health, random, stuck)
+        order = ranked(ask, kept, sort, health, random, bonds.of(kept))
         _take(ask, order, policy, attempts, drops)
     hedged, pipeline = None, _NOTHING_DONE
     if wishes.hedge is not None:
@@ -78,10 +78,11 @@ def plan(
         attempts=tuple(attempts),
         drops=tuple(drops),
         wanted_nano=_ceiling(attempts, policy, least=False) + reserve_nano,
-        least_nano=_ceiling(attempts, policy, least=True) + reserve_nano,
+        least_nano=_ceiling(attempts, policy, least=True),
         strategy=_strategy(request.models, len(offers)),
         sort=groups[0][0] if groups else None,
-        stuck=stuck,
+        bonds=bonds,
+        stuck=bonds.of(groups[0][1]) if groups else None,
         hedge=hedged,
         pipeline=pipeline,
         imposed=_NOTHING if attempts else imposed(request, policy),

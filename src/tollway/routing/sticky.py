@@ -25,7 +25,8 @@ ENTRIES_MAX: Final = 100_000
 """About 40 MB; beyond it the conversation that was silent longest is forgotten."""
 
 Key = tuple[str, str, str]
-"""Workspace, model, conversation."""
+"""Workspace, model, conversation. State has no model: it stays in a conversation that changes its
+model, so its key has an empty one."""
 
 
 class Sticky:
@@ -64,17 +65,20 @@ class Sticky:
 
 
 def sticks(
-    stuck: Stuck | None, endpoint: Endpoint, *, named: bool, hit: bool, cheaper: bool, opaque: bool
+    before: Stuck | None, endpoint: Endpoint, *, named: bool, hit: bool, cheaper: bool
 ) -> Stuck | None:
-    """What a success at `endpoint` leaves behind; None = nothing.
+    """What a success at `endpoint` leaves behind of its cache; None = nothing.
 
-    `named`: the caller gave the conversation a name. `hit`: cached tokens were reported. `cheaper`:
-    the endpoint's cache-read price is below its prompt price. `opaque`: the answer carried state
-    that only this endpoint can read.
+    `before`: where this model's cache was warm. `named`: the caller gave the conversation a name.
+    `hit`: cached tokens were reported. `cheaper`: the endpoint's cache-read price is below its
+    prompt price.
     """
-    again = stuck is not None and stuck.endpoint == endpoint.key
-    if opaque or (again and stuck is not None and stuck.pinned):
+    again = before is not None and before.endpoint == endpoint.key
+    return Stuck(endpoint.key, endpoint.provider) if cheaper and (named or hit or again) else None
+
+
+def pins(before: Stuck | None, endpoint: Endpoint, *, opaque: bool) -> Stuck | None:
+    """…and of its state. `opaque`: the answer carried state that only this endpoint can read."""
+    if opaque:
         return Stuck(endpoint.key, endpoint.provider, pinned=True)
-    if cheaper and (named or hit or again):
-        return Stuck(endpoint.key, endpoint.provider)
-    return None
+    return before if before is not None and before.endpoint == endpoint.key else None
