@@ -69,13 +69,13 @@ async def test_tool_calls_are_judged_published_and_remembered_over_a_restart() -
             before = await of(server, "alpha")
             assert before["tool_call_success_last_2h"] == 70.0
             assert before["uptime_last_5m"] == 100.0
-            assert before["latency_last_30m"]["p50"] > 0
+            assert before["throughput_last_30m"]["p50"] > 0
             public = await of(server, "alpha", key=None)
-            assert public["latency_last_30m"] is None
+            assert public["throughput_last_30m"] is None
             await asyncio.to_thread(server.stop)
             await asyncio.to_thread(server.start)
             after = await of(server, "alpha")
-            assert after["latency_last_30m"] == pytest.approx(before["latency_last_30m"], rel=1e-3)
+            assert after["throughput_last_30m"] == pytest.approx(before["throughput_last_30m"], rel=1e-3)
             assert after["tool_call_success_last_2h"] == 70.0
             assert (after["uptime_last_5m"], after["status"]) == (100.0, 0)
 
