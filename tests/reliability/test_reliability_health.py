@@ -75,7 +75,9 @@ async def test_tool_calls_are_judged_published_and_remembered_over_a_restart() -
             await asyncio.to_thread(server.stop)
             await asyncio.to_thread(server.start)
             after = await of(server, "alpha")
-            assert after["throughput_last_30m"] == pytest.approx(before["throughput_last_30m"], rel=1e-3)
+            assert after["throughput_last_30m"] == pytest.approx(
+                before["throughput_last_30m"], rel=1e-3
+            )
             assert after["tool_call_success_last_2h"] == 70.0
             assert (after["uptime_last_5m"], after["status"]) == (100.0, 0)
 
