@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from statistics import median
 
+import pytest
 from reliability_support import (
     LONG,
     SEED,
@@ -25,6 +26,8 @@ from reliability_support import (
 
 from support.server import Server
 from support.upstream import Reply, ScriptedProvider, Seen, chat_events
+
+pytestmark = pytest.mark.alone
 
 RATE = 40
 """Requests a second for each of the two models."""

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from reliability_support import (
     LONG,
     Exchange,
@@ -44,6 +45,8 @@ from support.upstream import (
     chat_events,
     chat_reply,
 )
+
+pytestmark = pytest.mark.alone
 
 SLOW = 2_000 if LONG else 500
 GOOD_RATE = 60

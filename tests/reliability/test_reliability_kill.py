@@ -13,6 +13,7 @@ import json
 import time
 from random import Random
 
+import pytest
 from reliability_support import (
     LONG,
     SEED,
@@ -36,6 +37,8 @@ from support.upstream import (
     chat_events,
     chat_reply,
 )
+
+pytestmark = pytest.mark.alone
 
 LIVES = 300 if LONG else 100
 LIVES_LEAST = 60
