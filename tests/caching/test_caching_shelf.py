@@ -106,3 +106,10 @@ def test_the_table_never_outgrows_its_bounds_whatever_is_done_to_it() -> None:
                 shelf.drop(key) if chance.random() < 0.5 else shelf.sweep(now)
         assert len(shelf) <= 8
         assert shelf.bytes == sum(one.size for one in shelf._kept.values()) <= 20_000
+
+
+def test_a_cleared_table_holds_nothing_and_takes_up_nothing() -> None:
+    shelf = Shelf(10, 1_000_000)
+    shelf.put(b"a", kept())
+    shelf.clear()
+    assert (len(shelf), shelf.bytes, shelf.get(b"a", 0)) == (0, 0, None)

@@ -143,7 +143,7 @@ async def test_attribution_and_sessions_do_not_matter_and_streaming_does(way: Ro
 async def imposed(way: Road, **routing: Any) -> None:
     change = WorkspaceChange(routing=routing)
     await update_workspace(way.gateway.store, "default", change, now_ms=1)
-    await way.gateway.policies.refresh()
+    await way.gateway.refresh_policies()
 
 
 async def test_a_workspace_without_retention_keeps_nothing_whatever_is_asked(way: Road) -> None:
@@ -151,6 +151,14 @@ async def test_a_workspace_without_retention_keeps_nothing_whatever_is_asked(way
     replies = [await way.chat(**ON) for _ in range(2)]
     assert [status(reply) for reply in replies] == [None, None]
     assert len(way.gateway.shelf) == 0
+
+
+async def test_what_was_kept_before_is_gone_when_retention_is_allowed_again(way: Road) -> None:
+    assert [status(await way.chat(**ON)) for _ in range(2)] == ["MISS", "HIT"]
+    await imposed(way, zdr=True)
+    assert len(way.gateway.shelf) == 0
+    await imposed(way, zdr=False)
+    assert status(await way.chat(**ON)) == "MISS"
 
 
 async def test_zdr_of_a_request_does_not_matter(way: Road) -> None:
