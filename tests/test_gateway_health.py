@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from tollway.canon import Fault, Request
 from tollway.dialects import dialect
 from tollway.flow import Call, serve
 from tollway.gateway import Caller, Reach
-from tollway.routing.health import EJECTED, STABLE, Outcome
+from tollway.routing.budget import FLOOR
+from tollway.routing.concurrency import LIMIT_START
+from tollway.routing.health import EJECTED, RESTING, STABLE, Outcome
 from tollway.routing.offers import Index
 
 BODY = b'{"model":"acme/small","messages":[{"role":"user","content":"hi"}],"max_tokens":50,'
@@ -165,3 +168,15 @@ async def test_who_loses_a_race_was_silent_and_not_well(home: House) -> None:
     assert health.latency(alpha(home).key, now_s) is not None
     assert health.success("acme/small@beta", now_s) == 1.0
     assert health.waiting(alpha(home).key) == 0
+
+
+async def test_failing_over_to_a_busy_endpoint_needs_no_budget(home: House) -> None:
+    beta = home.gateway.catalogue.endpoints["acme/small"][1]
+    for _ in range(int(LIMIT_START)):
+        home.gateway.health.began(beta, home.clock(), streamed=False)
+    attempt: Any = SimpleNamespace(endpoint=beta, provider=SimpleNamespace(id="beta"))
+    assert beta.provider == "beta"
+    assert home.gateway.health.rank(beta.key, "beta", home.clock()) == RESTING
+    assert all(home.gateway.may_retry(attempt, 10.0) for _ in range(2 * FLOOR))
+    home.gateway.health.note(beta, Outcome.failed(Fault(429, "x", "x"), 0.1), home.clock())
+    assert not home.gateway.may_retry(attempt, 10.0), "short of capacity by its own word"

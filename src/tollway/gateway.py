@@ -378,13 +378,14 @@ class Gateway:
             raise AttemptFailed(faults.out_of_time(remaining_s, spoke=False)) from error
 
     def may_retry(self, attempt: Attempt, remaining_s: float) -> bool:
-        """Whether another attempt fits the deadline. A healthy endpoint may always be tried: that
-        is failing over. One that is in trouble itself is tried within the retry budget only, so
-        that a general outage is not made worse. True counts it; `retries.answered` gives it back."""
+        """Whether another attempt fits the deadline. A healthy endpoint may always be tried, busy
+        or not: that is failing over. One that is in trouble itself is tried within the retry budget
+        only, so that a general outage is not made worse. True counts it; `retries.answered` gives
+        it back."""
         now, provider = self.clock(), attempt.provider.id
         if remaining_s <= 0:
             return False
-        healthy = self.health.rank(attempt.endpoint.key, provider, now) == STABLE
+        healthy = self.health.trouble(attempt.endpoint.key, provider, now) == STABLE
         return self.retries.allow(provider, now, healthy=healthy)
 
     def may_hedge(self, attempt: Attempt, remaining_s: float) -> bool:

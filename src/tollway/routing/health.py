@@ -167,7 +167,14 @@ class Health:
         return self._over_s != inf or bool(self._poor) or bool(self._concurrency.full)
 
     def rank(self, endpoint_key: str, provider: str, now_s: float, credential: str = "") -> int:
-        """STABLE, RESTING, UNSTABLE, COOLING or EJECTED: the higher, the further behind."""
+        """STABLE, RESTING, UNSTABLE, COOLING or EJECTED: the higher, the further behind. One at
+        its limit counts as resting."""
+        ill = self.trouble(endpoint_key, provider, now_s, credential)
+        full = _key(endpoint_key, credential) in self._concurrency.full
+        return RESTING if full and ill == STABLE else ill
+
+    def trouble(self, endpoint_key: str, provider: str, now_s: float, credential: str = "") -> int:
+        """`rank` without regard to how many calls wait there: being busy is no trouble."""
         key = _key(endpoint_key, credential)
         if self._ejections:
             standing = self._ejections.standing(key, now_s)
@@ -177,9 +184,7 @@ class Health:
             return COOLING
         if self._troubles.outage.get(key, 0.0) > now_s:
             return UNSTABLE
-        if self._troubles.resting.get(key, 0.0) > now_s or key in self._concurrency.full:
-            return RESTING
-        return STABLE
+        return RESTING if self._troubles.resting.get(key, 0.0) > now_s else STABLE
 
     def standings(self, now_s: float) -> Callable[[str, str], int]:
         """(endpoint key, provider) → rank first, uptime class within it, as one number below
