@@ -18,13 +18,14 @@ from tollway.routing.budget import FLOOR
 from tollway.routing.concurrency import LIMIT_START
 from tollway.routing.health import EJECTED, RESTING, STABLE, Outcome
 from tollway.routing.offers import Index
+from tollway.upstream import Answer as Reading
 
 BODY = b'{"model":"acme/small","messages":[{"role":"user","content":"hi"}],"max_tokens":50,'
 BODY += b'"provider":{"order":["alpha"],"allow_fallbacks":false}}'
 ILL = Outcome.failed(Fault(502, "x", "x"), 0.1)
 
 
-class Answer:
+class Answer(Reading):
     status = 200
 
     def __init__(self) -> None:
@@ -77,7 +78,7 @@ async def walk(home: House, body: bytes = BODY) -> None:
         pass
 
     async with asyncio.timeout(10), await begun(home, body) as call:
-        await call.answer(write)
+        await call.answer(write, write)
 
 
 def alpha(home: House) -> Any:

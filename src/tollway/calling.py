@@ -7,7 +7,7 @@ used by one task at a time; what it has heard so far may be read by anyone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 
 from .caching import Taped
@@ -21,8 +21,8 @@ from .receipt import Asked
 from .routing.entries import Attempt
 from .upstream import Answer, AttemptFailed
 
-Write = Callable[[bytes], Awaitable[None]]
-"""Takes the caller's bytes; may wait while the caller is slow to read."""
+Write = Callable[[bytes], Awaitable[object] | None]
+"""Takes the caller's bytes. None = taken; else what to await while the caller is slow to read."""
 
 
 class Try:
@@ -127,17 +127,26 @@ class Try:
         it breaks off."""
         relay, answer = self.relay, self._answer
         assert relay is not None and answer is not None
-        meter, read, feed = relay.meter, answer.read, relay.feed
+        meter, feed = relay.meter, relay.feed
+
+        def take(data: bytes) -> Awaitable[object] | None:
+            passed = feed(data)
+            if meter.fault is not None:
+                raise AttemptFailed(meter.fault)
+            slow = write(passed) if passed else None
+            return _DONE if slow is None and meter.ended else slow
+
         try:
             while not meter.ended:
-                data = await read()
-                passed = feed(data) if data else relay.finish()
-                if meter.fault is not None:
-                    raise AttemptFailed(meter.fault)
-                if passed:
-                    await write(passed)
-                if not data:
+                slow = await answer.pour(take)
+                if slow is None:
+                    passed = relay.finish()
+                    if meter.fault is not None:
+                        raise AttemptFailed(meter.fault)
+                    if passed and (slow := write(passed)) is not None:
+                        await slow
                     return
+                await slow
         except AttemptFailed:
             if not meter.said_everything:  # else only the goodbye is missing
                 raise
@@ -168,6 +177,16 @@ class Try:
         if self.sent:  # the transport had to send it once more
             self._gateway.retries.repeated(self.attempt.provider.id, self._gateway.clock())
         self.sent = True
+
+
+class _Done:
+    """Nothing to wait for."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+_DONE: Awaitable[object] = _Done()
 
 
 async def _all(answer: Answer, limit: int) -> bytes:

@@ -6,7 +6,7 @@ charged (`receipt`). What it owns is order: nothing is sent before it is held, n
 the first content event, and every hold ends exactly once, however the road is left.
 
     async with serve(gateway, caller, request) as call:
-        await call.answer(write)
+        await call.answer(write, end)
 
 docs/flow.md walks the same road with file names.
 """
@@ -122,8 +122,9 @@ class Call:
 
     # ---- call … answer ---------------------------------------------------------------------------
 
-    async def answer(self, write: Write) -> None:
-        """Write the caller's bytes; the first piece when an attempt has spoken.
+    async def answer(self, write: Write, end: Write) -> None:
+        """Write the caller's bytes, the first piece when an attempt has spoken; `end` takes the
+        last one.
 
         Raises TollwayError: before the first write the error is the answer; after it the edge
         writes `failure()`.
@@ -132,8 +133,8 @@ class Call:
         current = self.current
         assert current is not None
         self.progress_made = "spoke"
-        if first:
-            await write(first)
+        if first and (slow := write(first)) is not None:
+            await slow
         try:
             await current.rest(write)
         except AttemptFailed as failed:
@@ -145,7 +146,8 @@ class Call:
         assert current.relay is not None
         lost = None if self.rival is None else receipt.hedged(self._facts())
         bill = receipt.bill(self.charge, lost, self.metadata())
-        await write(current.relay.ending(bill))
+        if (slow := end(current.relay.ending(bill))) is not None:
+            await slow
 
     async def _first_that_speaks(self) -> bytes:
         """Open attempts in order until one speaks; return its first bytes for the caller."""

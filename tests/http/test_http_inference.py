@@ -9,7 +9,8 @@ import pytest
 from support.road import Road as Way
 from support.road import road
 from tollway.http.body import ClientGone
-from tollway.http.inference import _Watch
+from tollway.http.inference import _watched
+from tollway.http.wire import AsgiWire
 
 
 class Road:
@@ -21,23 +22,20 @@ class Road:
         self.left = True
 
 
-async def nothing() -> Any:
-    raise AssertionError("our own protocol is not waited for")
-
-
 def test_a_client_that_left_before_it_was_watched_is_not_carried_further() -> None:
-    road, scope = Road(), {"tollway.on_disconnect": None, "tollway.gone": True}
-    with pytest.raises(ClientGone), _Watch(cast(Any, road), scope, nothing):
+    road, wire = Road(), AsgiWire(None)
+    wire.gone = True
+    with pytest.raises(ClientGone), _watched(cast(Any, road), wire):
         raise AssertionError("the road was entered")
-    assert scope["tollway.on_disconnect"] is None
+    assert wire.on_left is None
 
 
 def test_a_client_that_leaves_while_it_is_watched_is_told_to_the_call() -> None:
-    road: Any = Road()
-    scope: dict[str, Any] = {"tollway.on_disconnect": None}
-    with _Watch(road, scope, nothing):
-        scope["tollway.on_disconnect"]()
-    assert (road.left, scope["tollway.on_disconnect"]) == (True, None)
+    road, wire = Road(), AsgiWire(None)
+    with _watched(cast(Any, road), wire):
+        assert wire.on_left is not None
+        wire.on_left()
+    assert (road.left, wire.on_left) == (True, None)
 
 
 # ---- which answers can be looked up --------------------------------------------------------------

@@ -38,6 +38,7 @@ from support.upstream import (
 )
 from tollway.http.inference import COMMENT, Inference
 from tollway.http.inference import Reply as Reply_
+from tollway.http.wire import AsgiWire
 
 FLOOD, BURST = "flood", "burst, then silence"
 STOPS, BILLS = "acme/one", "acme/bills"
@@ -206,7 +207,7 @@ async def test_a_comment_that_cannot_be_written_keeps_nobody_waiting() -> None:
     gateway: Any = SimpleNamespace(settings=settings, clock=time.monotonic)
     inference = Inference(gateway)
     for send in (never, record, never):
-        reply = Reply_(send)
+        reply = Reply_(AsgiWire(send))
         call: Any = SimpleNamespace(gateway=gateway, client_left=False, id="gen-1", clamped=False)
         reply.call, reply.streamed, reply.silent_since = call, True, time.monotonic()
         inference.replies.add(reply)

@@ -57,7 +57,6 @@ class Road:
         name, action = SPEAKS[operation]
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
-            scope["tollway.on_disconnect"] = None
             await self.inference.serve(name, action, scope, receive, send)
 
         sent = {name.replace("_", "-"): value for name, value in headers.items()}

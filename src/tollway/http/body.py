@@ -43,16 +43,26 @@ class ClientGone(Exception):
 
 
 async def read_body(
-    receive: Any, headers: Mapping[bytes, bytes], limit_bytes: int, room: Room
+    here: bytes | None,
+    receive: Any,
+    headers: Mapping[bytes, bytes],
+    limit_bytes: int,
+    room: Room,
 ) -> bytes:
-    """The request's body, at most `limit_bytes` long after decoding.
+    """The request's body, at most `limit_bytes` long after decoding. `here`: all of it, where it
+    has come already; else `receive` brings it.
 
     Raises CallerError (413, 415, 400), Unavailable (503, no room now) and ClientGone.
     """
     declared = headers.get(b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > limit_bytes:
         raise errors.too_large(limit_bytes)
-    body = await _receive_all(receive, limit_bytes, room)
+    if here is None:
+        body = await _receive_all(receive, limit_bytes, room)
+    elif len(here) > limit_bytes:
+        raise errors.too_large(limit_bytes)
+    else:
+        body = here
     encoding = headers.get(b"content-encoding", b"identity").strip().lower()
     if encoding in (b"identity", b""):
         return body

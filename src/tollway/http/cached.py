@@ -127,10 +127,11 @@ async def _tell(
     gateway.metrics.cached("coalesced" if coalesced else "hit")
     gateway.metrics.request(found.model, "", 200)
     created = int(call.started_s)
-    for piece in caching.replay(found, request, call.id, created):  # nobody was routed to
-        await reply.write(piece)
-        await asyncio.sleep(0)
-    await reply.end()
+    *pieces, last = caching.replay(found, request, call.id, created)  # nobody was routed to
+    for piece in pieces:
+        slow = reply.write(piece)
+        await (asyncio.sleep(0) if slow is None else slow)
+    await reply.end(last)
 
 
 _HIT = (b"x-openrouter-cache-status", b"HIT")

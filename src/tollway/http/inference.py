@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -27,6 +28,7 @@ from ..routing.plan import refusal
 from . import cached, preset_door
 from .body import ClientGone, Room, read_body
 from .replies import CORS_HEADERS, error_headers
+from .wire import AsgiWire, Wire
 
 log = logging.getLogger("tollway")
 
@@ -72,7 +74,6 @@ class Reply:
     __slots__ = (
         "_beat",
         "_keep_alive",
-        "_send",
         "_type",
         "call",
         "ended",
@@ -81,10 +82,11 @@ class Reply:
         "more",
         "silent_since",
         "streamed",
+        "wire",
     )
 
-    def __init__(self, send: Any) -> None:
-        self._send = send
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
         self._type = _EVENTS
         self._keep_alive = COMMENT
         self.call: Call | None = None
@@ -111,40 +113,45 @@ class Reply:
     ) -> None:
         """A complete JSON answer."""
         self.head_sent = True
-        length = (b"content-length", str(len(body)).encode())
-        await self._start(status, (_JSON, length, *headers))
-        await self._send({"type": "http.response.body", "body": body})
+        length = (b"content-length", b"%d" % len(body))
+        slow = self.wire.whole(status, (_JSON, length, *headers, *CORS_HEADERS), body)
+        if slow is not None:
+            await slow
 
-    async def write(self, data: bytes) -> None:
-        """The caller's bytes from the road: one whole body, or the next piece of a stream."""
+    def write(self, data: bytes) -> Awaitable[object] | None:
+        """The next piece of a stream, in the caller's bytes. See `flow.Write`."""
         call = self.call
         assert call is not None
+        self.silent_since = call.gateway.clock()
+        if self.head_sent:
+            return self.wire.write(data)
+        self.head_sent = True
+        headers = (self._type, *_UNBUFFERED, *self._named(), *self.more, *CORS_HEADERS)
+        return self.wire.begin(200, headers, data)
+
+    async def end(self, data: bytes) -> None:
+        """The last piece of a stream, or the one whole body."""
+        self.ended = True
         if not self.streamed:
             await self.whole(200, data, (*self._named(), *self.more))
             return
-        self.silent_since = call.gateway.clock()
         if not self.head_sent:
-            self.head_sent = True
-            await self._start(200, (self._type, *_UNBUFFERED, *self._named(), *self.more))
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
-
-    async def end(self) -> None:
-        """The end of a stream."""
-        self.ended = True
-        if self.streamed and self.head_sent:
-            await self._send({"type": "http.response.body", "body": b""})
+            slow = self.write(data)
+            if slow is not None:
+                await slow
+            data = b""
+        slow = self.wire.end(data)
+        if slow is not None:
+            await slow
 
     async def fail(self, error: errors.TollwayError, render_error: Any) -> None:
         """The error, as an answer of its own or as the last event of one that has begun."""
-        self.ended = True
         if not self.head_sent:
+            self.ended = True
             more = (*_error_headers(error), *self._named())
             await self.whole(error.status, render_error(error), more)
         elif self.streamed and self.call is not None:
-            await self._send(
-                {"type": "http.response.body", "body": self.call.failure(error), "more_body": True}
-            )
-            await self.end()
+            await self.end(self.call.failure(error))
 
     def heartbeat(self, now: float) -> None:
         """Called now and then from outside: a comment on a silent stream. It is written by a task
@@ -157,7 +164,9 @@ class Reply:
 
     async def _comment(self) -> None:
         if not self.ended:
-            await self.write(self._keep_alive)
+            slow = self.write(self._keep_alive)
+            if slow is not None:
+                await slow
 
     def _named(self) -> tuple[tuple[bytes, bytes], ...]:
         """The generation, once it is certain that its record can be looked up."""
@@ -168,11 +177,6 @@ class Reply:
         if limit is not None:
             return named, (b"x-tollway-output-limit", str(limit).encode())
         return (named,)
-
-    async def _start(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
-        await self._send(
-            {"type": "http.response.start", "status": status, "headers": (*headers, *CORS_HEADERS)}
-        )
 
 
 class Inference:
@@ -186,7 +190,7 @@ class Inference:
     async def serve(self, name: str, action: str, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request of the dialect `name`; `action` is `answer`, or `count` for a free
         estimate of its tokens. Never raises but for cancellation by the server."""
-        reply = Reply(send)
+        reply = Reply(scope.get("tollway.wire") or AsgiWire(send))
         headers: dict[bytes, bytes] = dict(scope["headers"])
         spoken = dialect(name)
         try:
@@ -227,12 +231,12 @@ class Inference:
         gateway = self.gateway
         caller = await self._caller(scope, headers)
         gateway.admit()
-        request, body = await self._asked(caller, name, scope, receive, headers)
+        request, body = await self._asked(caller, name, reply, scope, receive, headers)
         call = reply.call = serve(gateway, caller, request, _notes(headers), _told(headers))
         reply.speak(spoken, request)
         gateway.running += 1
         try:
-            with _Watch(call, scope, receive):
+            with _watched(call, reply.wire):
                 wish = _wish(caller, request, headers)
                 if wish is None or not gateway.settings.cache_bytes_max:
                     await self._answer(call, reply)
@@ -255,8 +259,7 @@ class Inference:
         async with call:
             reply.entered = True
             self._beats_for(call, reply)
-            await call.answer(reply.write)
-            await reply.end()
+            await call.answer(reply.write, reply.end)
 
     def _beats_for(self, call: Call, reply: Reply) -> None:
         """From now on a stream that is silent gets comments."""
@@ -274,7 +277,7 @@ class Inference:
         if name is None:
             raise errors.bad_field("api", f"expected one of {', '.join(EXPLAINED)}")
         caller = await self._caller(scope, headers)
-        request, _ = await self._asked(caller, name, scope, receive, headers)
+        request, _ = await self._asked(caller, name, reply, scope, receive, headers)
         now_s = self.gateway.clock()
         try:
             _, plan = self.gateway.plan(request, caller, now_s)
@@ -286,13 +289,21 @@ class Inference:
         await reply.whole(200, msgspec.json.encode({"data": told}))
 
     async def _asked(
-        self, caller: Caller, name: str, scope: Any, receive: Any, headers: dict[bytes, bytes]
+        self,
+        caller: Caller,
+        name: str,
+        reply: Reply,
+        scope: Any,
+        receive: Any,
+        headers: dict[bytes, bytes],
     ) -> tuple[Request, bytes]:
         """The body, in the words of its dialect, with the preset it names; and as it came. Raises
         CallerError, Unavailable, ClientGone."""
         limit_bytes = self.gateway.settings.body_limit_bytes
-        body = await read_body(receive, headers, limit_bytes, self._room)
-        _still_there(scope)
+        here = reply.wire.body_here()
+        body = await read_body(here, receive, headers, limit_bytes, self._room)
+        if reply.wire.gone:  # while its body was inflated
+            raise ClientGone
         request = await preset_door.parsed(
             self.gateway, caller.workspace, name, body, _heard(scope, headers), scope["path"]
         )
@@ -310,7 +321,8 @@ class Inference:
         """An estimate needs a key and a body, and costs nobody anything."""
         caller = await self._caller(scope, headers)
         limit_bytes = self.gateway.settings.body_limit_bytes
-        body, path = await read_body(receive, headers, limit_bytes, self._room), scope["path"]
+        here, path = reply.wire.body_here(), scope["path"]
+        body = await read_body(here, receive, headers, limit_bytes, self._room)
         if preset_door.may_name(body, path):
             found = await preset_door.completed(self.gateway, caller.workspace, name, body, path)
             if found is not None:
@@ -352,40 +364,17 @@ class Inference:
                 reply.heartbeat(now)
 
 
-class _Watch:
-    """Tells a call that its client has left. Our own server protocol reports it for nothing; under
-    another ASGI server a task has to wait for the disconnect message. Entering raises ClientGone
-    for a client that left before it could be told: nothing is held for it."""
-
-    __slots__ = ("_call", "_receive", "_scope", "_task")
-
-    def __init__(self, call: Call, scope: Any, receive: Any) -> None:
-        self._call, self._scope, self._receive = call, scope, receive
-        self._task: asyncio.Task[None] | None = None
-
-    def __enter__(self) -> None:
-        _still_there(self._scope)
-        if "tollway.on_disconnect" in self._scope:
-            self._scope["tollway.on_disconnect"] = self._call.leave
-        else:
-            self._task = asyncio.create_task(self._wait())
-
-    def __exit__(self, *_: object) -> None:
-        if self._task is None:
-            self._scope["tollway.on_disconnect"] = None
-        else:
-            self._task.cancel()
-
-    async def _wait(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._call.leave()
-
-
-def _still_there(scope: Any) -> None:
-    """Raises ClientGone when the client left while its body was inflated or its preset looked up."""
-    if scope.get("tollway.gone"):
+@contextmanager
+def _watched(call: Call, wire: Wire) -> Iterator[None]:
+    """Meanwhile the call is told when its client leaves. Raises ClientGone for one that has left
+    already: nothing is held for it."""
+    if wire.gone:
         raise ClientGone
+    wire.on_left = call.leave
+    try:
+        yield
+    finally:
+        wire.on_left = None
 
 
 def _wish(caller: Caller, request: Request, headers: Mapping[bytes, bytes]) -> Wanted | None:

@@ -1,248 +1,390 @@
-"""The server's HTTP protocol: uvicorn's on httptools, with bounds on what a client may make us wait
-for and keep.
+"""The server's HTTP/1.1: connections on httptools, with bounds on what a client may make us wait
+for and keep. Runs under uvicorn's server, which owns the listener and the shut-down.
 
-uvicorn's keep-alive timer restarts with every byte, so a client that sends one byte now and then
-holds a connection for ever. Here a head and a body each have an absolute deadline. A request that
-arrives whole in one read never starts a timer. A client that does not read what we have written is
-dropped, whatever was being answered. The protocol also tells a running request that its client is
-gone (`scope["tollway.on_disconnect"]`), which saves a waiting task per request; one that is not yet
-on the road finds it out by `scope["tollway.gone"]`.
+Rules. A head and a body each have an absolute deadline, so a client that sends a byte now and then
+holds nothing; a request that arrives whole in one read starts no timer. A client that does not read
+what we have written is dropped, whatever was being answered. Requests that a client sends without
+waiting are answered one after the other. A running request is told at once that its client is gone.
+
+Why not uvicorn's own protocol: half of a streamed chunk's cost was spent between it and the socket
+(docs/decisions).
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
-from typing import Any
+from collections.abc import Awaitable
+from math import inf
+from typing import Any, ClassVar, Final, cast
+from urllib.parse import unquote
 
+import httptools
 import msgspec
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+import uvicorn
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.server import ServerState
 
 from .. import errors
+from .exchange import STATUS_LINES, Exchange
 
-HEAD_LIMIT_BYTES = 64 * 1024
+log = logging.getLogger("tollway")
+
+HEAD_LIMIT_BYTES: Final = 64 * 1024
 """Request line and headers together; nginx and Node stop at 8 to 32 KiB."""
 
-
-DISCARD_EVERY_S = 0.02
+DISCARD_EVERY_S: Final = 0.02
 """What a client sends on after it was refused is read, so that it gets to read the answer, but a
 packet at a time: a few of them at full speed would take the loop from everybody else."""
 
-FRAMING_PER_BYTE = 8
+FRAMING_PER_BYTE: Final = 8
 """Bytes around a byte of a chunked body: chunks of a single byte have five. Beyond this, and a head's
 worth more, a body is made of trailers or chunk extensions, which nobody reads."""
 
 
-JOINED_BYTES = 64 * 1024
-"""Larger pieces are written as they are, not copied behind what came before."""
+WAITING_MAX: Final = 8
+"""Requests of a client that does not wait for answers. With more of them the socket is not read,
+and then it cannot be seen that the client leaves."""
 
 
-class Corked:
-    """A transport whose writes of one turn of the event loop leave together: a head goes out with
-    its body or its first event, an ending with its terminator. Half the system calls, and no small
-    packet for the network to wait over."""
+class Deadlines(msgspec.Struct, frozen=True):
+    """In seconds. `stalled`: so often a client must have read something of what waits for it."""
 
-    __slots__ = ("_loop", "_parts", "_transport")
-
-    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._parts: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        if len(data) > JOINED_BYTES:  # a copy for each of many slow readers of a large page
-            self._flush()
-            self._transport.write(data)
-            return
-        if not self._parts:
-            self._loop.call_soon(self._flush)
-        self._parts.append(data)
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def abort(self) -> None:
-        self._parts.clear()
-        self._transport.abort()
-
-    def _flush(self) -> None:
-        parts = self._parts
-        if parts:
-            self._parts = []
-            self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+    head: float
+    body: float
+    keep_alive: float
+    stalled: float
 
 
-def protocol(
-    head_timeout_s: float, body_timeout_s: float, stalled_client_s: float
-) -> type[HttpToolsProtocol]:
-    """A protocol class with these deadlines, for `uvicorn.Config(http=…)`. Every
-    `stalled_client_s` a client must have read something of what waits for it."""
+class Connection(asyncio.Protocol):
+    """`uvicorn.Config(http=partial(Connection, deadlines))`; the other arguments are uvicorn's."""
 
-    class DeadlineProtocol(HttpToolsProtocol):
-        _deadline: asyncio.TimerHandle | None = None
-        _stall: asyncio.TimerHandle | None = None
-        _receiving = False
-        _in_body = False
-        _head_bytes = 0
-        _head_tail = b""
+    _date: ClassVar[tuple[list[tuple[bytes, bytes]], bytes]] = ([], b"")
+
+    def __init__(
+        self,
+        deadlines: Deadlines,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.loop = _loop or asyncio.get_running_loop()
+        self.transport: asyncio.Transport
+        self._app: Any = config.loaded_app
+        self._state = server_state
+        self._deadlines = deadlines
+        self._parser = httptools.HttpRequestParser(self)
+        # What follows a request that closes the connection is not parsed; that is no error.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._addresses: tuple[Any, Any, str] = (None, None, "http")
+        self._exchanges: list[Exchange] = []
+        """Not answered yet, in order: the first is being answered."""
+        # The request that is arriving.
+        self._receiving = False
+        self._in_body = False
+        self._exchange: Exchange | None = None
+        """From the end of its head on."""
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._continues = False
+        self._head_bytes = 0
+        self._head_tail = b""
         """The last bytes of what came before: the end of a head may be cut in two."""
-        _framing_bytes = 0
-        _earlier: tuple[RequestResponseCycle, ...] = ()
-        """Unfinished requests before `cycle`, of a client that does not wait for answers."""
+        self._framing_bytes = 0
+        # Flow and time.
+        self._read_paused = False
+        self._writable: asyncio.Event | None = None
+        """While the client is slow to read; set when it has caught up."""
+        self._fresh = True
+        """No head has come yet."""
+        self._due_s = inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_s = inf
+        self._stall: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]
-            self._arm(head_timeout_s)
+    # ---- the socket ------------------------------------------------------------------------------
 
-        def data_received(self, data: bytes) -> None:
-            if not (self._receiving and self._in_body):
-                ends_at = (self._head_tail + data).find(b"\r\n\r\n")
-                head = len(data) if ends_at < 0 else ends_at + 4 - len(self._head_tail)
-                self._head_bytes += head
-                self._head_tail = data[-3:]
-                if self._head_bytes > HEAD_LIMIT_BYTES:
-                    self._refuse(431, errors.head_too_large(HEAD_LIMIT_BYTES))
-                    return
-            elif self._receiving:
-                self._framing_bytes += len(data)
-            if b"pgrade" in data and not (self._receiving and self._in_body):
-                data = _without_upgrade(data)
-            super().data_received(data)
-            if self._framing_bytes > HEAD_LIMIT_BYTES:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = made = cast(asyncio.Transport, transport)  # uvloop's is one by shape only
+        self._state.connections.add(cast(Any, self))
+        scheme = "https" if is_ssl(made) else "http"
+        self._addresses = get_local_addr(made), get_remote_addr(made), scheme
+        self._due(self._deadlines.head)
+
+    def data_received(self, data: bytes) -> None:
+        in_body = self._receiving and self._in_body
+        if in_body:
+            self._framing_bytes += len(data)
+        else:
+            ends_at = (self._head_tail + data).find(b"\r\n\r\n")
+            head = len(data) if ends_at < 0 else ends_at + 4 - len(self._head_tail)
+            self._head_bytes += head
+            self._head_tail = data[-3:]
+            if self._head_bytes > HEAD_LIMIT_BYTES:
                 self._refuse(431, errors.head_too_large(HEAD_LIMIT_BYTES))
                 return
-            if not self._receiving:
-                self._disarm()
-            elif self._deadline is None:
-                self._arm(body_timeout_s if self._in_body else head_timeout_s)
+            if b"pgrade" in data:
+                data = _without_upgrade(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # cut in two, the word was overlooked; the request goes on without its body
+        except httptools.HttpParserError:
+            self._refuse(400, errors.bad_http())
+            return
+        if self._framing_bytes > HEAD_LIMIT_BYTES:
+            self._refuse(431, errors.head_too_large(HEAD_LIMIT_BYTES))
+        elif self._receiving and self._due_s == inf:
+            self._due(self._deadlines.body if self._in_body else self._deadlines.head)
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._disarm()
-            self._unwatch()
-            cycle = self.cycle
-            for earlier in self._earlier:
-                earlier.disconnected = not earlier.response_complete
-                earlier.message_event.set()
-                _leave(earlier)
-            super().connection_lost(exc)
-            if cycle is not None:
-                _leave(cycle)
+    def pause_writing(self) -> None:
+        self._writable = asyncio.Event()
+        self._watch(self.transport.get_write_buffer_size())
 
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self._watch(self.transport.get_write_buffer_size())
+    def resume_writing(self) -> None:
+        self._unwatch()
+        if self._writable is not None:
+            self._writable.set()
+            self._writable = None
 
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            self._unwatch()
+    def connection_lost(self, error: Exception | None) -> None:
+        self._state.connections.discard(cast(Any, self))
+        self.resume_writing()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for exchange in self._exchanges:
+            exchange.leave()
+        # Nothing that leads back here is kept: the collector comes by rarely.
+        self._exchanges, self._exchange = [], None
+        del self._parser
 
-        def on_message_begin(self) -> None:
-            self._receiving, self._in_body = True, False
-            self._framing_bytes = 0
-            super().on_message_begin()
-            scope: Any = self.scope
-            scope["tollway.on_disconnect"] = None
+    def shutdown(self) -> None:
+        """The server stops: what is being answered is finished."""
+        for exchange in self._exchanges:
+            exchange.keep_alive = False
+        if not self._exchanges:
+            self.transport.close()
 
-        def on_header(self, name: bytes, value: bytes) -> None:
-            if not self._in_body:  # else a trailer
-                super().on_header(name, value)
+    # ---- the parser ------------------------------------------------------------------------------
 
-        def on_headers_complete(self) -> None:
-            self._in_body = True
-            self._disarm()
-            if self.cycle is not None and not self.cycle.response_complete:
-                running = (c for c in self._earlier if not c.response_complete)
-                self._earlier = (*running, self.cycle)
-            super().on_headers_complete()
+    def on_message_begin(self) -> None:
+        self._receiving, self._in_body, self._exchange = True, False, None
+        self._framing_bytes = 0
+        self._url, self._headers, self._continues = b"", [], False
+        if not self._fresh:
+            self._due_s = inf
 
-        def on_body(self, body: bytes) -> None:
-            self._framing_bytes -= (1 + FRAMING_PER_BYTE) * len(body)
-            if not self.cycle.response_complete:
-                super().on_body(body)
-            elif not self.flow.read_paused:
-                self.flow.pause_reading()
-                self.loop.call_later(DISCARD_EVERY_S, self._discard_more)
+    def on_url(self, url: bytes) -> None:
+        self._url += url
 
-        def _discard_more(self) -> None:
-            if not self.transport.is_closing():
-                self.flow.resume_reading()
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_body:
+            return  # a trailer
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self._continues = True
+        self._headers.append((name, value))
 
-        def on_message_complete(self) -> None:
-            self._receiving = False
-            self._head_bytes, self._head_tail = 0, b""
-            super().on_message_complete()
+    def on_headers_complete(self) -> None:
+        self._in_body, self._fresh = True, False
+        self._due_s = inf
+        parser = self._parser
+        version = parser.get_http_version()
+        path, query = _path_and_query(self._url)
+        server, client, scheme = self._addresses
+        scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "method": parser.get_method().decode("ascii"),
+            "scheme": scheme,
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": path.encode("ascii"),
+            "query_string": query,
+            "root_path": "",
+            "headers": self._headers,
+            "server": server,
+            "client": client,
+        }
+        exchange = Exchange(
+            self,
+            scope,
+            bodiless=scope["method"] == "HEAD",
+            chunks=version != "1.0",
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+        )
+        scope["tollway.wire"] = exchange
+        exchange.awaits_continue = self._continues
+        self._exchange = exchange
+        self._exchanges.append(exchange)
+        if len(self._exchanges) == 1:
+            self._run(exchange)
+        elif len(self._exchanges) > WAITING_MAX:
+            self._pause_reading()
 
-        def _arm(self, seconds: float) -> None:
-            self._deadline = self.loop.call_later(seconds, self._too_slow, seconds)
+    def on_body(self, body: bytes) -> None:
+        self._framing_bytes -= (1 + FRAMING_PER_BYTE) * len(body)
+        exchange = self._exchange
+        assert exchange is not None
+        if exchange.complete:
+            if not self._read_paused:
+                self._pause_reading()
+                self.loop.call_later(DISCARD_EVERY_S, self.read_on)
+        elif exchange.take(body):
+            self._pause_reading()
 
-        def _disarm(self) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
+    def on_message_complete(self) -> None:
+        self._receiving = False
+        self._head_bytes, self._head_tail = 0, b""
+        self._due_s = inf
+        exchange, self._exchange = self._exchange, None
+        assert exchange is not None
+        exchange.body_over()
+        if not self._exchanges:
+            self._due(self._deadlines.keep_alive)
 
-        def _watch(self, waiting: int) -> None:
-            self._stall = self.loop.call_later(stalled_client_s, self._look, waiting)
+    # ---- exchanges -------------------------------------------------------------------------------
 
-        def _unwatch(self) -> None:
-            if self._stall is not None:
-                self._stall.cancel()
-                self._stall = None
+    def server_headers(self) -> bytes:
+        """The lines that every answer has: its date. uvicorn makes a new list for each second."""
+        headers, joined = Connection._date
+        if headers is not self._state.default_headers:
+            headers = self._state.default_headers
+            joined = b"".join([b"%b: %b\r\n" % header for header in headers])
+            Connection._date = headers, joined
+        return joined
 
-        def _look(self, waiting: int) -> None:
-            """Closing would wait for the client to read: the connection is cut."""
-            now = self.transport.get_write_buffer_size()
-            if now < waiting:
-                self._watch(now)
-            else:
-                self.transport.abort()
+    def writable(self) -> Awaitable[object] | None:
+        """None, or something to await until the client has caught up."""
+        return None if self._writable is None else self._writable.wait()
 
-        def timeout_keep_alive_handler(self) -> None:
+    def read_on(self) -> None:
+        many = len(self._exchanges) > WAITING_MAX
+        if self._read_paused and not many and not self.transport.is_closing():
+            self._read_paused = False
+            self.transport.resume_reading()
+
+    def answered(self, exchange: Exchange) -> None:
+        """Its answer is complete: the next one's turn."""
+        self._exchanges.remove(exchange)
+        self._state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if not exchange.keep_alive:
+            self.transport.close()
+            return
+        self.read_on()
+        if self._exchanges:
+            self._run(self._exchanges[0])
+        elif not self._receiving:
+            self._due(self._deadlines.keep_alive)
+
+    def _run(self, exchange: Exchange) -> None:
+        scope = exchange.scope
+        exchange.scope = None  # which knows the exchange
+        task = self.loop.create_task(self._answer(exchange, scope))
+        self._state.tasks.add(task)
+        task.add_done_callback(self._state.tasks.discard)
+
+    async def _answer(self, exchange: Exchange, scope: Any) -> None:
+        failure: errors.TollwayError = errors.Internal()
+        try:
+            if self._writable is not None:  # a client that does not read gets one answer, not many
+                await self._writable.wait()
+            if not exchange.gone:
+                await self._app(scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:
+            failure = errors.shutting_down()
+            raise
+        except Exception:
+            log.exception("a request failed by our own fault")
+        else:
+            if not (exchange.complete or exchange.gone):
+                log.error("the answer to %s has no end", scope["path"])
+        finally:
+            if not (exchange.complete or exchange.gone):
+                if exchange.unsaid:
+                    self._say(failure.status, failure)
+                self.transport.close()
+
+    def _pause_reading(self) -> None:
+        if not self._read_paused and not self.transport.is_closing():
+            self._read_paused = True
+            self.transport.pause_reading()
+
+    def _refuse(self, status: int, error: errors.TollwayError) -> None:
+        """Answer what is arriving below the application, which has not seen it, and close. Where an
+        answer has begun, or another one is on its way, closing has to say it."""
+        arriving = self._exchange if self._receiving else None
+        alone = all(exchange is arriving for exchange in self._exchanges)
+        if alone and (arriving is None or arriving.unsaid):
+            self._say(status, error)
+        self.transport.close()
+
+    def _say(self, status: int, error: errors.TollwayError) -> None:
+        body = msgspec.json.encode(error.body())
+        self.transport.write(
+            b"%bcontent-type: application/json\r\nconnection: close\r\n"
+            b"content-length: %d\r\n\r\n%b" % (STATUS_LINES[status], len(body), body)
+        )
+
+    # ---- time ------------------------------------------------------------------------------------
+
+    def _due(self, seconds: float) -> None:
+        """Something must have happened `seconds` from now; what it is, is known when it has not."""
+        self._due_s = due_s = self.loop.time() + seconds
+        if self._timer is not None:
+            if self._timer_at_s <= due_s:
+                return  # it looks again when it fires
+            self._timer.cancel()
+        self._timer, self._timer_at_s = self.loop.call_at(due_s, self._look), due_s
+
+    def _look(self) -> None:
+        self._timer = None
+        if self.transport.is_closing() or self._due_s == inf:
+            return
+        left_s = self._due_s - self.loop.time()
+        if left_s > 0.002:  # a loop's clock may be a millisecond early
+            self._due(left_s)
+        elif not self._receiving:
             if self.transport.get_write_buffer_size():
                 self.transport.abort()
             else:
-                super().timeout_keep_alive_handler()
+                self.transport.close()
+        else:
+            waited_s = self._deadlines.body if self._in_body else self._deadlines.head
+            self._refuse(408, errors.request_timeout(waited_s))
 
-        def _too_slow(self, seconds: float) -> None:
-            self._deadline = None
-            if self.transport.is_closing():
-                return
-            cycle = self.cycle
-            answered = self._in_body and cycle is not None and cycle.response_started
-            if self._receiving and not answered:
-                self._refuse(408, errors.request_timeout(seconds))
-            self.transport.close()
+    def _watch(self, waiting: int) -> None:
+        self._stall = self.loop.call_later(self._deadlines.stalled, self._look_at_reader, waiting)
 
-        def send_400_response(self, msg: str) -> None:
-            self._refuse(400, errors.bad_http())
+    def _unwatch(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
-        def _refuse(self, status: int, error: errors.TollwayError) -> None:
-            """Answer below the application: it has not seen this request, or never will."""
-            body = msgspec.json.encode(error.body())
-            self.transport.write(
-                b"%scontent-type: application/json\r\nconnection: close\r\n"
-                b"content-length: %d\r\n\r\n%s" % (STATUS_LINE[status], len(body), body)
-            )
-            self.transport.close()
-
-    return DeadlineProtocol
+    def _look_at_reader(self, waiting: int) -> None:
+        """Closing would wait for the client to read: the connection is cut."""
+        now = self.transport.get_write_buffer_size()
+        if now < waiting:
+            self._watch(now)
+        else:
+            self.transport.abort()
 
 
-def _leave(cycle: RequestResponseCycle) -> None:
-    if cycle.response_complete:
-        return
-    scope: Any = cycle.scope
-    scope["tollway.gone"] = True
-    leave = scope.get("tollway.on_disconnect")
-    if leave is not None:
-        leave()
+_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+
+
+def _path_and_query(url: bytes) -> tuple[str, bytes]:
+    """Of a request's target, which proxies' clients send with scheme and host."""
+    if url[:1] != b"/" or b"#" in url:
+        parsed = httptools.parse_url(url)
+        return (parsed.path or b"/").decode("ascii"), parsed.query or b""
+    path, _, query = url.partition(b"?")
+    return path.decode("ascii"), query
 
 
 def _without_upgrade(data: bytes) -> bytes:

@@ -8,13 +8,15 @@ import logging
 import resource
 import signal
 import socket
+from functools import partial
 from types import FrameType
+from typing import Any, cast
 
 import uvicorn
 
 from ..settings import Settings
 from .app import App
-from .protocol import protocol
+from .protocol import Connection, Deadlines
 
 log = logging.getLogger("tollway")
 
@@ -61,19 +63,24 @@ def run(app: App, settings: Settings) -> None:
     _lift_descriptor_limit()
     logging.getLogger("uvicorn.error").addFilter(_not_told_better)
     listener = _bind(settings.host, settings.port)
+    deadlines = Deadlines(
+        head=settings.head_timeout_s,
+        body=settings.body_timeout_s,
+        keep_alive=settings.keep_alive_s,
+        stalled=settings.stalled_client_s,
+    )
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=protocol(settings.head_timeout_s, settings.body_timeout_s, settings.stalled_client_s),
+        http=cast(Any, partial(Connection, deadlines)),
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=max(1, int(settings.shutdown_s)),
         backlog=4096,
     )

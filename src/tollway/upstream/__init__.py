@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from ..canon import Fault
@@ -16,20 +16,29 @@ class AttemptFailed(Exception):
         self.fault = fault
 
 
+Pour = Callable[[bytes], "Awaitable[object] | None"]
+"""Takes a piece of a body at once. What it returns is to be awaited before there is another."""
+
+
 class Answer(Protocol):
     """A provider's response whose head has arrived. Bytes come as the network gives them."""
 
-    @property
-    def status(self) -> int: ...
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Lower-cased names."""
-        ...
+    status: int
+    headers: Mapping[str, str]
+    """Lower-cased names."""
 
     async def read(self) -> bytes:
         """The next bytes; b"" at the end. Raises AttemptFailed when the connection breaks or
         stays silent too long."""
+
+    async def pour(self, into: Pour) -> Awaitable[object] | None:
+        """Hand on what comes, piece by piece, until `into` gives something to wait for, which is
+        returned; None at the end of the body. Raises what `read` does, or `into`."""
+        while data := await self.read():
+            slow = into(data)
+            if slow is not None:
+                return slow
+        return None
 
     async def close(self) -> None:
         """Give the connection back if the body was read to its end, else close the socket."""

@@ -13,14 +13,14 @@ until the provider answers, the others cost several times as much a request (doc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import cast
 
 import httptools
 import msgspec
 
 from ..canon import Fault
-from . import AttemptFailed, faults
+from . import AttemptFailed, Pour, faults
 
 BUFFER_BYTES_MAX = 256 * 1024
 """Unread body bytes at which the socket is paused; one socket read may overshoot it once."""
@@ -61,6 +61,7 @@ class HttpAnswer:
     __slots__ = (
         "_chunks",
         "_connection",
+        "_into",
         "_size",
         "_waiter",
         "arrived",
@@ -93,7 +94,9 @@ class HttpAnswer:
         self._connection = connection
         self._chunks: list[bytes] = []
         self._size = 0
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[Awaitable[object] | None] | None = None
+        self._into: Pour | None = None
+        """Who is given the pieces as they come, while somebody waits in `pour`."""
 
     async def head(self) -> None:
         """Until status and headers are there. Raises AttemptFailed."""
@@ -110,12 +113,22 @@ class HttpAnswer:
             if self.complete:
                 return b""
             await self._wait()
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        if self._size > BUFFER_BYTES_MAX and not self.complete:
-            self._connection.resume(self)
-        self._size = 0
-        return data
+        return self._taken()
+
+    async def pour(self, into: Pour) -> Awaitable[object] | None:
+        """As `Answer.pour`; what comes while it waits goes to `into` in the turn of the event loop
+        that read it from the socket, and wakes no task."""
+        while data := await self.read():
+            slow = into(data)
+            if slow is None:
+                self._into = into
+                try:
+                    slow = await self._wait()
+                finally:
+                    self._into = None
+            if slow is not None:
+                return slow
+        return None
 
     async def close(self) -> None:
         if not self.complete:
@@ -130,14 +143,34 @@ class HttpAnswer:
         return self._size > BUFFER_BYTES_MAX
 
     def wake(self) -> None:
+        """Something has happened: tell who waits, or pour out what has come."""
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
+        if waiter is None or waiter.done():
+            return
+        if self._into is None:
             waiter.set_result(None)
+            return
+        try:
+            slow = self._into(self._taken()) if self._chunks else None
+        except Exception as error:  # noqa: BLE001  whoever waits in `pour` gets it
+            waiter.set_exception(error)
+            return
+        if slow is not None or self.complete or self.fault is not None:
+            waiter.set_result(slow)
 
-    async def _wait(self) -> None:
+    def _taken(self) -> bytes:
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        if self._size > BUFFER_BYTES_MAX and not self.complete:
+            self._connection.resume(self)
+        self._size = 0
+        return data
+
+    async def _wait(self) -> Awaitable[object] | None:
         self._waiter = self._connection.loop.create_future()
         try:
-            await self._waiter
+            return await self._waiter
         finally:
             self._waiter = None
 
@@ -237,12 +270,15 @@ class Connection(asyncio.Protocol):
             self._end(answer)
         elif self._lingering:
             self.abort()
-        elif answer.is_full and not self._paused and self._transport is not None:
+            return
+        answer.wake()
+        if answer.complete:
+            return
+        if answer.is_full and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
         elif answer.head_bytes > HEAD_BYTES_MAX and not answer.arrived:
             self._fail(answer, faults.not_http(f"a head of more than {HEAD_BYTES_MAX} bytes"))
-        answer.wake()
 
     def connection_lost(self, error: Exception | None) -> None:
         answer = self._answer

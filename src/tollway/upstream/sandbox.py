@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from . import AttemptFailed, faults
+from . import Answer, AttemptFailed, faults
 from .sandbox_grammar import Directive, holds, is_at
 from .sandbox_models import BadRequest, Prompt, read
 from .sandbox_play import Cut, Play, Wait, play, refusal
@@ -112,7 +112,7 @@ class SandboxTransport:
         return n
 
 
-class SandboxAnswer:
+class SandboxAnswer(Answer):
     """Implements `upstream.Answer`; acts out a play as it is read."""
 
     def __init__(
