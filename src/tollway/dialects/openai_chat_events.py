@@ -23,7 +23,9 @@ from .openai_chat_answer import (
     choices_decoder,
     is_given,
     note,
+    only_text,
     reasoning_detail,
+    size,
 )
 from .openai_chat_body import BodyRelay
 from .openai_chat_reading import Reading
@@ -102,13 +104,20 @@ class StreamParser(Reading):
             self._take(found[0], events)
 
     def _take(self, choices: list[Choice], events: list[Event]) -> None:
+        meter = self.meter
         for choice in choices:
+            text = only_text(choice)
+            if text is not None and self._tags is None and not is_given(choice.logprobs):
+                meter.text_bytes += len(text) if text.isascii() else size(text)
+                meter.spoke = True
+                events.append(canon.Text(text, choice.index))
+                continue
             if not self._note_choice(choice):
                 return
             delta = choice.delta or choice.message
             if delta is None:
                 continue
-            note(self.meter, delta)
+            note(meter, delta)
             tags = None
             if self._tags is not None:
                 tags = self._tags.setdefault(choice.index, ThinkTags())

@@ -105,11 +105,11 @@ class Reading:
         what lies between is one JSON value; where the end varies (OpenAI pads it), the top level
         is decoded for what would have to be looked at."""
         prefix, suffix = self._prefix, self._suffix
-        if not prefix or not payload.startswith(prefix):
+        if not prefix or payload[: len(prefix)] != prefix:
             return None
         if not (payload.isascii() or _is_utf8(payload)):
             return None
-        if payload.endswith(suffix):
+        if payload[-len(suffix) :] == suffix:
             return payload[len(prefix) : -len(suffix)]
         try:
             top = _top_decoder.decode(payload)
@@ -149,10 +149,10 @@ class Reading:
 
     def _note_choice(self, choice: Choice) -> bool:
         """Take a choice's finish reason, usage and error out; False when it is a fault."""
-        if is_given(choice.error):
+        if choice.error and is_given(choice.error):
             self._fail(_fault_of(choice.error))
             return False
-        if is_given(choice.usage):
+        if choice.usage and is_given(choice.usage):
             self._note_usage(choice.usage)
         if choice.finish_reason:
             reason = finish_of(choice.finish_reason)

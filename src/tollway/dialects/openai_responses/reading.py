@@ -51,7 +51,7 @@ INCOMPLETE: Mapping[str, FinishReason] = {
 }
 
 
-class Delta(Struct):
+class Delta(Struct, gc=False):
     delta: str
     item_id: str = ""
     output_index: int = 0
