@@ -217,7 +217,7 @@ chunk or body. All others speak of the provider's inside."""
 
 
 def kept(fields: Mapping[str, Raw]) -> dict[str, Raw]:
-    found = {name: fields[name] for name in KEPT if bytes(fields.get(name, b""))[:1] == b'"'}
+    found = {n: fields[n] for n in KEPT if n in fields and bytes(fields[n])[:1] == b'"'}
     if (tier := found.get("service_tier")) is not None and bytes(tier) != _DEFAULT:
         found["service_tier"] = Raw(msgspec.json.encode(normal(msgspec.json.decode(tier))))
     return found

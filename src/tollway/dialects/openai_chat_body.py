@@ -18,11 +18,9 @@ from ..canon import Fault
 from ..errors import TollwayError
 from . import Bill, Head, faults
 from .openai_chat_answer import (
-    KEPT_AT_END,
     Choice,
     collect,
     fields_decoder,
-    is_given,
     kept,
     listed_decoder,
     note,
@@ -75,10 +73,7 @@ class BodyRelay(Reading):
                 self._fail(faults.broken("The provider's answer has no choices.", body))
             return b""
         choices, mended = found
-        self._fields = {**kept(fields), "choices": self._read(choices, mended)}
-        for name in KEPT_AT_END:
-            if is_given(fields.get(name)):
-                self._fields[name] = fields[name]
+        self._fields = {**kept(fields), "choices": self._read(choices, mended), **self.at_end}
         if self.meter.fault is None:
             self._done()
             self.meter.choices = len(choices)
@@ -104,7 +99,7 @@ class BodyRelay(Reading):
         return msgspec.json.encode(error.body())
 
     def _envelope(self, payload: bytes) -> dict[str, Raw] | None:
-        if payload.strip() in (b"", b"[DONE]"):
+        if payload[:1] != b"{" and payload.strip() in (b"", b"[DONE]"):
             self._fail(faults.broken("The provider sent an empty answer."))
             return None
         fields = super()._envelope(payload)
@@ -120,17 +115,17 @@ class BodyRelay(Reading):
 
     def _read(self, choices: list[Choice], raw: Raw) -> list[dict[str, Any]]:
         rewritten: list[dict[str, Any]] = []
-        for choice, own in zip(choices, listed_decoder.decode(raw), strict=True):
+        listed: list[dict[str, Any]] = listed_decoder.decode(raw)
+        for choice, whole in zip(choices, listed, strict=True):
             if not self._note_choice(choice):
                 return []
             message = choice.message or choice.delta
-            whole: dict[str, Any] = dict(own)
             if message is not None:
                 note(self.meter, message)
                 if self.meter.calls is not None:
                     collect(self.meter.calls, message, choice.index)
                 name = "message" if choice.message is not None else "delta"
-                changed = self._message(own[name], choice)
+                changed = self._message(whole[name], choice)
                 if changed is not None:
                     whole.pop("delta", None)
                     whole["message"] = changed

@@ -28,7 +28,7 @@ from .openai_chat_answer import (
     size,
 )
 from .openai_chat_body import BodyRelay
-from .openai_chat_reading import Reading
+from .openai_chat_reading import Reading, StreamReading
 from .think_tags import ThinkTags
 
 
@@ -62,7 +62,7 @@ def events_of(choice: Choice, tags: ThinkTags | None = None) -> list[Event]:
     return events
 
 
-class StreamParser(Reading):
+class StreamParser(StreamReading):
     """`feed` takes bytes cut anywhere and gives the events completed by them."""
 
     def __init__(self, quirks: Collection[str] = ()) -> None:

@@ -36,14 +36,14 @@ from .openai_chat_answer import (
     size,
     tier_field,
 )
-from .openai_chat_reading import Reading
+from .openai_chat_reading import StreamReading
 from .openai_usage import render_usage
 from .sse import DONE, LF, escape_separators, event
 from .surrogates import paired
 from .think_tags import ThinkTags
 
 
-class StreamRelay(Reading):
+class StreamRelay(StreamReading):
     """See `dialects.Relay`."""
 
     def __init__(
