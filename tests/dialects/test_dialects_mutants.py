@@ -283,8 +283,8 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ),
     (
         "openai_chat_stream",
-        "choice.finish_reason is None and self._passes",
-        "self._passes",
+        "not self._hides and choice.finish_reason is None",
+        "not self._hides",
         "last_finish_wins",
     ),
     (
@@ -302,8 +302,8 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ("openai_chat_stream", 'whole.pop("reasoning_content", None)', "pass", "reasoning_names"),
     (
         "openai_chat_stream",
-        "self._tags is None and not exclude_reasoning",
-        "self._tags is None",
+        "not self._hides and choice.finish_reason is None",
+        "choice.finish_reason is None",
         "reasoning_names",
     ),
     (

@@ -56,14 +56,13 @@ class StreamRelay(StreamReading):
         """Of every chunk to the caller, up to its choices; `_AFTER` follows them."""
         self._hides = exclude_reasoning
         self._tags: dict[int, ThinkTags] | None = {} if "think_tags_in_content" in quirks else None
-        self._plain = self._tags is None and not exclude_reasoning
 
     def feed(self, data: bytes) -> bytes:
         out: list[bytes] = []
         meter, decode = self.meter, choices_decoder.decode
         for payload in self._payloads(data):
             raw = self._usual(payload)
-            if raw is not None and self._plain:
+            if raw is not None and self._tags is None:
                 try:
                     (choice,) = decode(raw)
                 except (*BAD_JSON, ValueError):
@@ -75,7 +74,8 @@ class StreamRelay(StreamReading):
                         meter.spoke = True
                         out += (self._before, raw, _AFTER)
                         continue
-                    if choice.finish_reason is None and self._passes(choice, raw, out):
+                    shown = not self._hides and choice.finish_reason is None
+                    if shown and self._passes(choice, raw, out):
                         continue
             self._chunk(payload, out)
             if meter.fault is not None or meter.ended:
