@@ -26,6 +26,7 @@ CASES = {
     "comments": (b": hi\n\n:\ndata: a\n: there\n\n", [b"a"]),
     "unknown fields": (b"id: 7\nretry: 10\nfoo\ndata: a\nbar: x\n\n", [b"a"]),
     "empty events": (b"\n\n\ndata:\n\nevent: x\n\ndata: a\n\n\n\n", [b"a"]),
+    "an empty value": (b"data: \n\ndata: a\n\ndata: \n\n", [b"a"]),
     "byte order mark": (b"\xef\xbb\xbfdata: a\n\n", [b"a"]),
     "a mark inside is data": (b"data: \xef\xbb\xbfa\n\n", [b"\xef\xbb\xbfa"]),
     "no end": (b"data: a\n\ndata: b", [b"a", b"b"]),

@@ -71,8 +71,9 @@ class Framer:
         del blocks[-1]
         payloads: list[bytes] = []
         for block in blocks:
-            if block[:6] == b"data: " and LF not in block:
-                payloads.append(block[6:])
+            payload = block[6:]
+            if payload and block[:6] == b"data: " and LF not in payload:
+                payloads.append(payload)
             else:
                 self._read(block, payloads)
         return payloads
