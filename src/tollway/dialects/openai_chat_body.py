@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from ..canon import Fault
 from ..errors import TollwayError
 from . import Bill, Head, faults
 from .openai_chat_answer import (
@@ -63,8 +62,12 @@ class BodyRelay(Reading):
             return b""
         body = bytes(self._data)
         self._data.clear()
+        if body[:1] != b"{" and body.strip() in (b"", b"[DONE]"):
+            self._fail(faults.broken("The provider sent an empty answer."))
+            return b""
         fields = self._envelope(body)
         if fields is None:
+            self._word()
             return b""
         raw = fields.get("choices")
         found = self._choices(raw) if raw is not None else None
@@ -98,18 +101,10 @@ class BodyRelay(Reading):
     def failure(self, error: TollwayError) -> bytes:
         return msgspec.json.encode(error.body())
 
-    def _envelope(self, payload: bytes) -> dict[str, Raw] | None:
-        if payload[:1] != b"{" and payload.strip() in (b"", b"[DONE]"):
-            self._fail(faults.broken("The provider sent an empty answer."))
-            return None
-        fields = super()._envelope(payload)
-        if fields is None and self.meter.fault is not None:
-            self._word(self.meter.fault)
-        return fields
-
-    def _word(self, fault: Fault) -> None:
+    def _word(self) -> None:
         """The reader speaks of events; here there was a body."""
-        if fault.provider_code == "invalid_answer":
+        fault = self.meter.fault
+        if fault is not None and fault.provider_code == "invalid_answer":
             message = "The provider's answer is not JSON."
             self._fail(msgspec.structs.replace(fault, message=message))
 
