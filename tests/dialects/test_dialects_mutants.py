@@ -243,9 +243,10 @@ CHECKS: dict[str, Callable[[ModuleType], None]] = {
 MUTANTS: list[tuple[str, str, str, str]] = [
     # module, what stands there, what a bug would make of it, the check that must notice
     ("sse", "self._after_cr and data[:1]", "False and data[:1]", "cut_anywhere"),
-    ("sse", "or (data[0] == 10 and pending[-1] == 10)", "", "cut_anywhere"),
+    ("sse", "or (data[0] == LF and pending[-1] == LF)", "", "cut_anywhere"),
     ("sse", "bytearray(blocks[-1])", "bytearray()", "cut_anywhere"),
-    ("sse", 'if b"\\xe2\\x80" in data:', 'if b"\\xe2\\x81" in data:', "separators"),
+    ("sse", 'data.find(b"\\xe2\\x80")', 'data.find(b"\\xe2\\x81")', "separators"),
+    ("sse", "payload and LF not in payload and", "payload and", "cut_anywhere"),
     ("sse", 'replace(b"\\xc2\\x85"', 'replace(b"\\xc2\\x86"', "separators"),
     (
         "openai_chat_reading",
@@ -282,8 +283,8 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ),
     (
         "openai_chat_stream",
-        "choice.finish_reason is None and self._passes",
-        "self._passes",
+        "not self._hides and choice.finish_reason is None",
+        "not self._hides",
         "last_finish_wins",
     ),
     (
@@ -301,8 +302,8 @@ MUTANTS: list[tuple[str, str, str, str]] = [
     ("openai_chat_stream", 'whole.pop("reasoning_content", None)', "pass", "reasoning_names"),
     (
         "openai_chat_stream",
-        "self._tags is None and not exclude_reasoning",
-        "self._tags is None",
+        "not self._hides and choice.finish_reason is None",
+        "choice.finish_reason is None",
         "reasoning_names",
     ),
     (
@@ -322,6 +323,12 @@ MUTANTS: list[tuple[str, str, str, str]] = [
         "    if delta.content:\n        meter.text_bytes",
         "    said = True\n    if delta.content:\n        meter.text_bytes",
         "commit_point",
+    ),
+    (
+        "openai_chat_answer",
+        "delta is None or choice.finish_reason is not None or",
+        "delta is None or",
+        "last_finish_wins",
     ),
     (
         "openai_chat_answer",

@@ -26,6 +26,7 @@ CASES = {
     "comments": (b": hi\n\n:\ndata: a\n: there\n\n", [b"a"]),
     "unknown fields": (b"id: 7\nretry: 10\nfoo\ndata: a\nbar: x\n\n", [b"a"]),
     "empty events": (b"\n\n\ndata:\n\nevent: x\n\ndata: a\n\n\n\n", [b"a"]),
+    "an empty value": (b"data: \n\ndata: a\n\ndata: \n\n", [b"a"]),
     "byte order mark": (b"\xef\xbb\xbfdata: a\n\n", [b"a"]),
     "a mark inside is data": (b"data: \xef\xbb\xbfa\n\n", [b"\xef\xbb\xbfa"]),
     "no end": (b"data: a\n\ndata: b", [b"a", b"b"]),
@@ -63,6 +64,27 @@ def test_names_of_events_belong_to_the_payloads_of_the_last_feed() -> None:
     assert framer.feed(b"event:ping\ndata: d") == []
     assert framer.finish() == [b"d"]
     assert framer.names == {0: b"ping"}
+
+
+def test_a_name_is_read_the_same_in_one_read_and_in_many() -> None:
+    blocks = {
+        b"event: x\ndata: a": (b"x", b"a"),
+        b"event:x\ndata:a": (b"x", b"a"),
+        b"event:  x\ndata:  a": (b" x", b" a"),
+        b"event: a:b\ndata: c": (b"a:b", b"c"),
+        b"event: \ndata: a": (None, b"a"),
+        b"data: a\nevent: x": (b"x", b"a"),
+        b"event: x\nid: 1\ndata: a": (b"x", b"a"),
+        b"event: x\ndata: a\ndata: b": (b"x", b"a\nb"),
+        b"event: x\nevent: y\ndata: a": (b"y", b"a"),
+        b"\nevent: x\ndata: a": (b"x", b"a"),
+    }
+    for block, (name, payload) in blocks.items():
+        stream = block + b"\n\n"
+        for cut in range(len(stream)):
+            framer = Framer()
+            found = framer.feed(stream[:cut]) + framer.feed(stream[cut:])
+            assert (found, framer.names.get(0)) == ([payload], name), (stream, cut)
 
 
 def test_an_event_larger_than_the_cap_is_an_error_whole_or_in_pieces() -> None:

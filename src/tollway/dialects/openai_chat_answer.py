@@ -2,7 +2,8 @@
 
 Not here: framing, rewriting. Rules: strict types first, because they are fast; what breaks them is
 read once more leniently (hosts send content as lists, arguments as objects, indexes as strings),
-and only what makes no sense even then is a broken answer.
+and only what makes no sense even then is a broken answer. The types are made by the thousand and
+hold no rings, so the garbage collector need not know them (`gc=False`).
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ from .toolcalls import ToolCalls
 NOTHING = Raw(b"")
 
 
-class CalledFunction(Struct):
+class CalledFunction(Struct, gc=False):
     name: str | None = None
     arguments: str | None = None
 
 
-class CallFragment(Struct):
+class CallFragment(Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: CalledFunction | None = None
 
 
-class Delta(Struct):
+class Delta(Struct, gc=False):
     """A piece of a message, or a whole message: both carry the same fields."""
 
     content: str | None = None
@@ -47,7 +48,7 @@ class Delta(Struct):
     annotations: list[Raw] | None = None
 
 
-class Choice(Struct):
+class Choice(Struct, gc=False):
     index: int = 0
     delta: Delta | None = None
     message: Delta | None = None
@@ -107,7 +108,21 @@ def finish_of(native: str) -> FinishReason:
 
 def is_given(raw: Raw | None) -> bool:
     """The field is there and not null."""
-    return raw is not None and bytes(memoryview(raw)[:4]) not in (b"", b"null")
+    if raw is None or not raw:
+        return False
+    return len(raw) > 4 or bytes(raw) != b"null"
+
+
+def only_text(choice: Choice) -> str | None:
+    """The text of a choice that says nothing else: the kind that streams are made of."""
+    delta = choice.delta
+    if delta is None or choice.finish_reason is not None or choice.error or choice.usage:
+        return None
+    if delta.reasoning is not None or delta.reasoning_content is not None or delta.tool_calls:
+        return None
+    if delta.reasoning_details is not None or delta.refusal or delta.function_call is not None:
+        return None
+    return None if delta.audio or delta.images or delta.annotations else delta.content or None
 
 
 def note(meter: Meter, delta: Delta) -> None:
@@ -202,7 +217,7 @@ chunk or body. All others speak of the provider's inside."""
 
 
 def kept(fields: Mapping[str, Raw]) -> dict[str, Raw]:
-    found = {name: fields[name] for name in KEPT if bytes(fields.get(name, b""))[:1] == b'"'}
+    found = {n: fields[n] for n in KEPT if n in fields and bytes(fields[n])[:1] == b'"'}
     if (tier := found.get("service_tier")) is not None and bytes(tier) != _DEFAULT:
         found["service_tier"] = Raw(msgspec.json.encode(normal(msgspec.json.decode(tier))))
     return found

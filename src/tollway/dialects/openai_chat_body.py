@@ -14,15 +14,12 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from ..canon import Fault
 from ..errors import TollwayError
 from . import Bill, Head, faults
 from .openai_chat_answer import (
-    KEPT_AT_END,
     Choice,
     collect,
     fields_decoder,
-    is_given,
     kept,
     listed_decoder,
     note,
@@ -65,8 +62,12 @@ class BodyRelay(Reading):
             return b""
         body = bytes(self._data)
         self._data.clear()
+        if body[:1] != b"{" and body.strip() in (b"", b"[DONE]"):
+            self._fail(faults.broken("The provider sent an empty answer."))
+            return b""
         fields = self._envelope(body)
         if fields is None:
+            self._word()
             return b""
         raw = fields.get("choices")
         found = self._choices(raw) if raw is not None else None
@@ -75,10 +76,7 @@ class BodyRelay(Reading):
                 self._fail(faults.broken("The provider's answer has no choices.", body))
             return b""
         choices, mended = found
-        self._fields = {**kept(fields), "choices": self._read(choices, mended)}
-        for name in KEPT_AT_END:
-            if is_given(fields.get(name)):
-                self._fields[name] = fields[name]
+        self._fields = {**kept(fields), "choices": self._read(choices, mended), **self.at_end}
         if self.meter.fault is None:
             self._done()
             self.meter.choices = len(choices)
@@ -103,34 +101,26 @@ class BodyRelay(Reading):
     def failure(self, error: TollwayError) -> bytes:
         return msgspec.json.encode(error.body())
 
-    def _envelope(self, payload: bytes) -> dict[str, Raw] | None:
-        if payload.strip() in (b"", b"[DONE]"):
-            self._fail(faults.broken("The provider sent an empty answer."))
-            return None
-        fields = super()._envelope(payload)
-        if fields is None and self.meter.fault is not None:
-            self._word(self.meter.fault)
-        return fields
-
-    def _word(self, fault: Fault) -> None:
+    def _word(self) -> None:
         """The reader speaks of events; here there was a body."""
-        if fault.provider_code == "invalid_answer":
+        fault = self.meter.fault
+        if fault is not None and fault.provider_code == "invalid_answer":
             message = "The provider's answer is not JSON."
             self._fail(msgspec.structs.replace(fault, message=message))
 
     def _read(self, choices: list[Choice], raw: Raw) -> list[dict[str, Any]]:
         rewritten: list[dict[str, Any]] = []
-        for choice, own in zip(choices, listed_decoder.decode(raw), strict=True):
+        listed: list[dict[str, Any]] = listed_decoder.decode(raw)
+        for choice, whole in zip(choices, listed, strict=True):
             if not self._note_choice(choice):
                 return []
             message = choice.message or choice.delta
-            whole: dict[str, Any] = dict(own)
             if message is not None:
                 note(self.meter, message)
                 if self.meter.calls is not None:
                     collect(self.meter.calls, message, choice.index)
                 name = "message" if choice.message is not None else "delta"
-                changed = self._message(own[name], choice)
+                changed = self._message(whole[name], choice)
                 if changed is not None:
                     whole.pop("delta", None)
                     whole["message"] = changed

@@ -23,10 +23,12 @@ from .openai_chat_answer import (
     choices_decoder,
     is_given,
     note,
+    only_text,
     reasoning_detail,
+    size,
 )
 from .openai_chat_body import BodyRelay
-from .openai_chat_reading import Reading
+from .openai_chat_reading import Reading, StreamReading
 from .think_tags import ThinkTags
 
 
@@ -60,7 +62,7 @@ def events_of(choice: Choice, tags: ThinkTags | None = None) -> list[Event]:
     return events
 
 
-class StreamParser(Reading):
+class StreamParser(StreamReading):
     """`feed` takes bytes cut anywhere and gives the events completed by them."""
 
     def __init__(self, quirks: Collection[str] = ()) -> None:
@@ -102,13 +104,20 @@ class StreamParser(Reading):
             self._take(found[0], events)
 
     def _take(self, choices: list[Choice], events: list[Event]) -> None:
+        meter = self.meter
         for choice in choices:
+            text = only_text(choice)
+            if text is not None and self._tags is None and not is_given(choice.logprobs):
+                meter.text_bytes += len(text) if text.isascii() else size(text)
+                meter.spoke = True
+                events.append(canon.Text(text, choice.index))
+                continue
             if not self._note_choice(choice):
                 return
             delta = choice.delta or choice.message
             if delta is None:
                 continue
-            note(self.meter, delta)
+            note(meter, delta)
             tags = None
             if self._tags is not None:
                 tags = self._tags.setdefault(choice.index, ThinkTags())

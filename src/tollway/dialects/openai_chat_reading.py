@@ -1,4 +1,4 @@
-"""Reading a provider's stream of chat completion chunks: framing, errors, usage, its end.
+"""Reading a provider's chat completion, whole or in chunks: framing, errors, usage, its end.
 
 What is made of the pieces is for the two readers on top of it: the relay that passes bytes on, and
 the parser that gives events. Rules: nothing raises for what a provider sends; the first thing that
@@ -38,7 +38,7 @@ STRAY_BYTES_MAX = 64 * 1024
 
 
 class Reading:
-    """State of one stream. Subclasses say what happens to the choices of a chunk."""
+    """State of one answer. Subclasses say what happens to its choices."""
 
     def __init__(self, quirks: Collection[str] = ()) -> None:
         self.meter = Meter()
@@ -47,43 +47,15 @@ class Reading:
         """Choice to its finish reason; held back because some providers send two."""
         self.at_end: dict[str, Raw] = {}
         """Top-level fields for the last chunk."""
-        self._framer = Framer()
-        self._prefix = self._suffix = b""
-        """What surrounds `choices` in the provider's chunks, as long as it repeats."""
-        self._skeletons = 0
-        self._stray: bytearray | None = bytearray()
-        """The start of the body until its first event; None from then on."""
-
-    def _payloads(self, data: bytes) -> list[bytes]:
-        """Events completed by `data`; none once the reading is over."""
-        if self.meter.ended or self.meter.fault is not None:
-            return []
-        if self._stray is not None and len(self._stray) < STRAY_BYTES_MAX:
-            self._stray += data[:STRAY_BYTES_MAX]
-        try:
-            payloads = self._framer.feed(data)
-        except EventTooLarge as error:
-            self._fail(faults.broken(f"The provider's stream is broken: {error}."))
-            return []
-        if payloads:
-            self._stray = None
-        return payloads
-
-    def _last_payloads(self) -> list[bytes]:
-        if self.meter.ended or self.meter.fault is not None:
-            return []
-        payloads = self._framer.finish()
-        if payloads:
-            self._stray = None
-        return payloads
 
     def _envelope(self, payload: bytes) -> dict[str, Raw] | None:
         """The top level of one event; None when it was the end or a fault, which is noted."""
-        if payload.strip() == b"[DONE]":
+        if payload[:1] != b"{" and payload.strip() == b"[DONE]":
             self._done()
             return None
         try:
-            payload.decode()  # strings that are skipped are not checked by the JSON decoder
+            if not payload.isascii():
+                payload.decode()  # strings that are skipped are not checked by the JSON decoder
             fields = fields_decoder.decode(payload)
             if _may_be_error(fields):
                 fault = faults.error_inside(msgspec.json.decode(payload))
@@ -98,41 +70,6 @@ class Reading:
             self._fail(faults.broken("The provider sent an event that is not JSON.", payload))
             return None
         return fields
-
-    def _usual(self, payload: bytes) -> bytes | None:
-        """The JSON of `choices` of a chunk that is otherwise like the ones before it; None when it
-        has to be read whole. A chunk that begins and ends with the remembered bytes is sound when
-        what lies between is one JSON value; where the end varies (OpenAI pads it), the top level
-        is decoded for what would have to be looked at."""
-        prefix, suffix = self._prefix, self._suffix
-        if not prefix or not payload.startswith(prefix):
-            return None
-        if not (payload.isascii() or _is_utf8(payload)):
-            return None
-        if payload.endswith(suffix):
-            return payload[len(prefix) : -len(suffix)]
-        try:
-            top = _top_decoder.decode(payload)
-        except BAD_JSON:
-            return None
-        if len(top.usage) > 4 or top.error or top.x_groq or top.base_resp or top.citations:
-            return None
-        return bytes(top.choices)
-
-    def _remember(self, payload: bytes, fields: dict[str, Raw], raw: Raw) -> None:
-        """Keep the bytes around `choices` of a chunk that has been read whole: a later chunk with
-        the same ones says nothing new there."""
-        if self._skeletons >= SKELETONS_MAX or len(raw) <= 2:
-            return
-        choices = bytes(raw)
-        at = payload.find(choices)
-        if at < 0:
-            return  # they were mended
-        prefix, suffix = payload[:at], payload[at + len(choices) :]
-        probe = fields_decoder.decode(prefix + b"0" + suffix)
-        if bytes(probe.get("choices", b"")) == b"0" and len(probe) == len(fields):
-            self._skeletons += 1
-            self._prefix, self._suffix = prefix, suffix
 
     def _choices(self, raw: Raw) -> tuple[list[Choice], Raw] | None:
         """The typed choices of a chunk, and their JSON (mended where it had to be)."""
@@ -149,10 +86,10 @@ class Reading:
 
     def _note_choice(self, choice: Choice) -> bool:
         """Take a choice's finish reason, usage and error out; False when it is a fault."""
-        if is_given(choice.error):
+        if choice.error and is_given(choice.error):
             self._fail(_fault_of(choice.error))
             return False
-        if is_given(choice.usage):
+        if choice.usage and is_given(choice.usage):
             self._note_usage(choice.usage)
         if choice.finish_reason:
             reason = finish_of(choice.finish_reason)
@@ -185,25 +122,14 @@ class Reading:
         self.meter.choices = len(self.finishes)
         self.meter.ended = self.meter.spoke = True
 
-    def _closed(self) -> None:
-        """The body has ended and its last event is read."""
-        if self.meter.ended or self.meter.fault is not None:
-            return
-        if self._stray is not None:
-            self._fail(_not_a_stream(bytes(self._stray)))
-        elif not self.finishes:
-            self._fail(faults.broken("The provider's stream broke off."))
-        else:
-            self._done()
-
     def _fail(self, fault: Fault) -> None:
         self.meter.fault = fault
 
     def _look_at(self, fields: dict[str, Raw]) -> None:
         meter = self.meter
-        if meter.upstream_id is None:
-            meter.upstream_id = _string(fields.get("id"))
-        tier = _string(fields.get("service_tier"))
+        if meter.upstream_id is None and "id" in fields:
+            meter.upstream_id = _string(fields["id"])
+        tier = _string(fields["service_tier"]) if "service_tier" in fields else None
         if tier is not None:
             meter.service_tier = tier
         usage = fields.get("usage")
@@ -214,7 +140,7 @@ class Reading:
             if isinstance(inner, dict) and inner.get("usage"):
                 self._note_usage(Raw(msgspec.json.encode(inner["usage"])))
         for name in KEPT_AT_END:
-            if is_given(fields.get(name)):
+            if name in fields and is_given(fields[name]):
                 self.at_end[name] = fields[name].copy()
 
     def _note_usage(self, raw: Raw) -> None:
@@ -225,6 +151,88 @@ class Reading:
             return
         if usage is not None:
             self.meter.usage = usage
+
+
+class StreamReading(Reading):
+    """The same of a stream of chunks."""
+
+    def __init__(self, quirks: Collection[str] = ()) -> None:
+        super().__init__(quirks)
+        self._framer = Framer()
+        self._prefix = self._suffix = b""
+        """What surrounds `choices` in the provider's chunks, as long as it repeats."""
+        self._skeletons = 0
+        self._stray: bytearray | None = bytearray()
+        """The start of the body until its first event; None from then on."""
+
+    def _payloads(self, data: bytes) -> list[bytes]:
+        """Events completed by `data`; none once the reading is over."""
+        if self.meter.ended or self.meter.fault is not None:
+            return []
+        if self._stray is not None and len(self._stray) < STRAY_BYTES_MAX:
+            self._stray += data[:STRAY_BYTES_MAX]
+        try:
+            payloads = self._framer.feed(data)
+        except EventTooLarge as error:
+            self._fail(faults.broken(f"The provider's stream is broken: {error}."))
+            return []
+        if payloads:
+            self._stray = None
+        return payloads
+
+    def _last_payloads(self) -> list[bytes]:
+        if self.meter.ended or self.meter.fault is not None:
+            return []
+        payloads = self._framer.finish()
+        if payloads:
+            self._stray = None
+        return payloads
+
+    def _usual(self, payload: bytes) -> bytes | None:
+        """The JSON of `choices` of a chunk that is otherwise like the ones before it; None when it
+        has to be read whole. A chunk that begins and ends with the remembered bytes is sound when
+        what lies between is one JSON value; where the end varies (OpenAI pads it), the top level
+        is decoded for what would have to be looked at."""
+        prefix, suffix = self._prefix, self._suffix
+        if not prefix or payload[: len(prefix)] != prefix:
+            return None
+        if not (payload.isascii() or _is_utf8(payload)):
+            return None
+        if payload[-len(suffix) :] == suffix:
+            return payload[len(prefix) : -len(suffix)]
+        try:
+            top = _top_decoder.decode(payload)
+        except BAD_JSON:
+            return None
+        if len(top.usage) > 4 or top.error or top.x_groq or top.base_resp or top.citations:
+            return None
+        return bytes(top.choices)
+
+    def _remember(self, payload: bytes, fields: dict[str, Raw], raw: Raw) -> None:
+        """Keep the bytes around `choices` of a chunk that has been read whole: a later chunk with
+        the same ones says nothing new there."""
+        if self._skeletons >= SKELETONS_MAX or len(raw) <= 2:
+            return
+        choices = bytes(raw)
+        at = payload.find(choices)
+        if at < 0:
+            return  # they were mended
+        prefix, suffix = payload[:at], payload[at + len(choices) :]
+        probe = fields_decoder.decode(prefix + b"0" + suffix)
+        if bytes(probe.get("choices", b"")) == b"0" and len(probe) == len(fields):
+            self._skeletons += 1
+            self._prefix, self._suffix = prefix, suffix
+
+    def _closed(self) -> None:
+        """The body has ended and its last event is read."""
+        if self.meter.ended or self.meter.fault is not None:
+            return
+        if self._stray is not None:
+            self._fail(_not_a_stream(bytes(self._stray)))
+        elif not self.finishes:
+            self._fail(faults.broken("The provider's stream broke off."))
+        else:
+            self._done()
 
 
 class _Top(Struct):
@@ -249,7 +257,7 @@ def _is_utf8(data: bytes) -> bool:
 
 def _may_be_error(fields: dict[str, Raw]) -> bool:
     if "choices" in fields:
-        return is_given(fields.get("error")) or "base_resp" in fields
+        return ("error" in fields and is_given(fields["error"])) or "base_resp" in fields
     return "error" in fields or "object" in fields or "type" in fields or "base_resp" in fields
 
 
@@ -272,10 +280,12 @@ def _not_a_stream(body: bytes) -> Fault:
     return fault or faults.broken("The provider answered whole where a stream was asked.", body)
 
 
-def _string(raw: Raw | None) -> str | None:
-    if raw is None or bytes(memoryview(raw)[:1]) != b'"':
-        return None
+def _string(raw: Raw) -> str | None:
     try:
-        return msgspec.json.decode(raw, type=str)[:200]
+        text = _text_decoder.decode(raw)
     except BAD_JSON:
         return None
+    return None if text is None else text[:200]
+
+
+_text_decoder: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)

@@ -39,6 +39,8 @@ def render_request(request: Request, attempt: Attempt, output_tokens_max: int) -
     }
     asked = wanted({} if "reasoning" in dropped else given)
     draft = Draft(request, attempt, output_tokens_max, kept, asked)
+    if lost:
+        draft.dropped.update(dict.fromkeys(lost))
     apply(draft, attempt.provider.quirks)
     fields = draft.fields
     if request.traits:
@@ -61,8 +63,7 @@ def render_request(request: Request, attempt: Attempt, output_tokens_max: int) -
         fields["stream_options"] = _WITH_USAGE
     fields[draft.limit_field or _limit_field(given)] = output_tokens_max
     body = msgspec.json.encode({"model": attempt.endpoint.id, **fields})
-    dropped_names = tuple({**dict.fromkeys(lost), **draft.dropped})
-    return Outbound(draft.path or PATH, body, (_JSON, *draft.headers), dropped_names)
+    return Outbound(draft.path or PATH, body, (_JSON, *draft.headers), tuple(draft.dropped))
 
 
 _JSON = ("Content-Type", "application/json")

@@ -40,21 +40,24 @@ class StreamRenderer:
         self._before = b"data: " + opening(head, CHUNK, {})
         self._hides = hides
         self._finishes: dict[int, canon.Finish] = {}
-        self._begun: set[int] = set()
+        self._starts: dict[int, bytes] = {}
+        """Of every chunk of a choice but its first, up to what its delta says."""
 
     def render(self, events: Sequence[Event]) -> bytes:
         out: list[bytes] = []
         for said in events:
             match said:
-                case canon.Text(text, choice):
-                    self._write(out, choice, b'"content":' + msgspec.json.encode(text))
+                case canon.Text():
+                    text = msgspec.json.encode(said.text)
+                    self._write(out, said.choice, b'"content":' + text)
                 case canon.Reasoning():
                     if not self._hides:
                         self._write(out, said.choice, _reasoning(said))
                 case canon.ToolCall():
                     self._write(out, said.choice, b'"tool_calls":[' + _call(said) + b"]")
-                case canon.Refusal(text, choice):
-                    self._write(out, choice, b'"refusal":' + msgspec.json.encode(text))
+                case canon.Refusal():
+                    text = msgspec.json.encode(said.text)
+                    self._write(out, said.choice, b'"refusal":' + text)
                 case canon.Extra():
                     self._extra(out, said)
                 case canon.Finish():
@@ -86,12 +89,11 @@ class StreamRenderer:
             self._write(out, said.choice, _quoted(said.name) + bytes(said.value))
 
     def _write(self, out: list[bytes], choice: int, delta: bytes, after: bytes = b"}") -> None:
-        if choice in self._begun:
-            start = b'[{"index":%d,"delta":{' % choice
-        else:
-            self._begun.add(choice)
-            start = b'[{"index":%d,"delta":{"role":"assistant",' % choice
-        out += (self._before, start, delta, after, b',"finish_reason":null}]}\n\n')
+        start = self._starts.get(choice)
+        if start is None:
+            self._starts[choice] = b'%b[{"index":%d,"delta":{' % (self._before, choice)
+            start = self._starts[choice] + b'"role":"assistant",'
+        out += (start, delta, after, b',"finish_reason":null}]}\n\n')
 
 
 class BodyRenderer:

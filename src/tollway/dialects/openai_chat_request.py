@@ -51,7 +51,8 @@ def parse_request(body: bytes, headers: Mapping[str, str] = {}, path: str = "") 
     try:
         chat = schema.chat_decoder.decode(body)
         fields = schema.fields_decoder.decode(body)
-        body.decode()
+        if not body.isascii():
+            body.decode()  # strings that are skipped are not checked by the decoder
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise bad_request(error) from None
     if b"null" in body:
@@ -87,10 +88,8 @@ def text_bytes(fields: Mapping[str, msgspec.Raw]) -> int:
     """Bytes a provider may put before its model. Not the messages alone: hosts have fields of
     their own that end up in the prompt (documents, predictions, templates), and all but the names
     of models are sent to them."""
-    return sum(len(raw) for name, raw in fields.items() if name not in _NO_TEXT)
-
-
-_NO_TEXT = frozenset({"model", "models"})
+    names = len(fields.get("model", b"")) + len(fields.get("models", b""))
+    return sum(map(len, fields.values())) - names
 
 
 def models_of(request: schema.Common) -> tuple[str, ...]:

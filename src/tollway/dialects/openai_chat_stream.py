@@ -30,19 +30,20 @@ from .openai_chat_answer import (
     kept,
     listed_decoder,
     note,
+    only_text,
     opening,
     reasoning_detail,
     size,
     tier_field,
 )
-from .openai_chat_reading import Reading
+from .openai_chat_reading import StreamReading
 from .openai_usage import render_usage
-from .sse import DONE, escape_separators, event
+from .sse import DONE, LF, escape_separators, event
 from .surrogates import paired
 from .think_tags import ThinkTags
 
 
-class StreamRelay(Reading):
+class StreamRelay(StreamReading):
     """See `dialects.Relay`."""
 
     def __init__(
@@ -55,20 +56,26 @@ class StreamRelay(Reading):
         """Of every chunk to the caller, up to its choices; `_AFTER` follows them."""
         self._hides = exclude_reasoning
         self._tags: dict[int, ThinkTags] | None = {} if "think_tags_in_content" in quirks else None
-        self._plain = self._tags is None and not exclude_reasoning
 
     def feed(self, data: bytes) -> bytes:
         out: list[bytes] = []
         meter, decode = self.meter, choices_decoder.decode
         for payload in self._payloads(data):
             raw = self._usual(payload)
-            if raw is not None and self._plain:
+            if raw is not None and self._tags is None:
                 try:
                     (choice,) = decode(raw)
                 except (*BAD_JSON, ValueError):
                     pass
                 else:
-                    if choice.finish_reason is None and self._passes(choice, raw, out):
+                    text = only_text(choice)
+                    if text is not None and LF not in raw:
+                        meter.text_bytes += len(text) if text.isascii() else size(text)
+                        meter.spoke = True
+                        out += (self._before, raw, _AFTER)
+                        continue
+                    shown = not self._hides and choice.finish_reason is None
+                    if shown and self._passes(choice, raw, out):
                         continue
             self._chunk(payload, out)
             if meter.fault is not None or meter.ended:
@@ -76,20 +83,15 @@ class StreamRelay(Reading):
         return escape_separators(b"".join(out)) if out else b""
 
     def _passes(self, choice: Choice, raw: bytes, out: list[bytes]) -> bool:
-        """Pass on a chunk of the kinds that streams are made of; False for any other."""
+        """Pass on a chunk of reasoning, or of calls with or without text; False for any other."""
         delta = choice.delta
-        if delta is None or choice.error or choice.usage or b"\n" in raw:
+        if delta is None or choice.error or choice.usage or LF in raw:
             return False
         meter = self.meter
         thought = delta.reasoning_content or delta.reasoning
         if thought is None and delta.reasoning is None and delta.reasoning_content is None:
-            text, calls = delta.content, delta.tool_calls
-            if text and calls is None and delta.reasoning_details is None:
-                meter.text_bytes += len(text) if text.isascii() else size(text)
-                meter.spoke = True
-                out += (self._before, raw, _AFTER)
-                return True
-            if (text or calls) and all(call.index is not None for call in calls or ()):
+            calls = delta.tool_calls
+            if (delta.content or calls) and all(call.index is not None for call in calls or ()):
                 note(meter, delta)
                 if meter.calls is not None:
                     collect(meter.calls, delta, choice.index)
@@ -139,7 +141,7 @@ class StreamRelay(Reading):
     # ---- one chunk, the long way -----------------------------------------------------------------
 
     def _chunk(self, payload: bytes, out: list[bytes]) -> None:
-        if b"\n" in payload:
+        if LF in payload:
             payload = _on_one_line(payload)
         fields = self._envelope(payload)
         if fields is None:

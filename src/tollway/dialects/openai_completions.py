@@ -98,8 +98,8 @@ class _Stream:
         out: list[bytes] = []
         for said in events:
             match said:
-                case canon.Text(text, choice) | canon.Refusal(text, choice):
-                    self._write(out, choice, text, b"")
+                case canon.Text() | canon.Refusal():
+                    self._write(out, said.choice, said.text, b"")
                 case canon.Reasoning(text, _, choice) if text and not self._hides:
                     extra = b',"reasoning":' + msgspec.json.encode(text)
                     self._write(out, choice, "", extra)

@@ -25,7 +25,7 @@ def read_usage(raw: Raw, quirks: Collection[str] = ()) -> Usage | None:
         report = _plain_decoder.decode(raw)
         inside = report.prompt_tokens_details or _NO_INSIDE
         outside = report.completion_tokens_details or _NO_OUTSIDE
-        if _EXCLUDES in quirks or inside.cached_tokens_details or any(map(len, report.elsewhere())):
+        if _EXCLUDES in quirks or inside.cached_tokens_details or report.elsewhere():
             return parse_usage(msgspec.json.decode(raw), quirks)
     except msgspec.ValidationError:
         return parse_usage(msgspec.json.decode(raw), quirks)
@@ -161,7 +161,7 @@ _EXCLUDES = "completion_tokens_exclude_reasoning_in_chat"
 _ABSENT = Raw(b"")
 
 
-class _Inside(msgspec.Struct):
+class _Inside(msgspec.Struct, gc=False):
     cached_tokens: Count | None = None
     cache_write_tokens: Count | None = None
     cache_creation_tokens: Count | None = None
@@ -170,13 +170,13 @@ class _Inside(msgspec.Struct):
     cached_tokens_details: Raw = _ABSENT
 
 
-class _Outside(msgspec.Struct):
+class _Outside(msgspec.Struct, gc=False):
     reasoning_tokens: Count | None = None
     audio_tokens: Count | None = None
     image_tokens: Count | None = None
 
 
-class _Plain(msgspec.Struct):
+class _Plain(msgspec.Struct, gc=False):
     """OpenAI's own form; a report with any of the further fields is read the long way."""
 
     prompt_tokens: Count
@@ -193,17 +193,17 @@ class _Plain(msgspec.Struct):
     num_search_queries: Raw = _ABSENT
     num_sources_used: Raw = _ABSENT
 
-    def elsewhere(self) -> tuple[Raw, ...]:
+    def elsewhere(self) -> Raw:
         return (
-            self.prompt_cache_hit_tokens,
-            self.cached_tokens,
-            self.cache_read_input_tokens,
-            self.cache_creation_input_tokens,
-            self.reasoning_tokens,
-            self.server_tool_use,
-            self.server_tool_use_details,
-            self.num_search_queries,
-            self.num_sources_used,
+            self.prompt_cache_hit_tokens
+            or self.cached_tokens
+            or self.cache_read_input_tokens
+            or self.cache_creation_input_tokens
+            or self.reasoning_tokens
+            or self.server_tool_use
+            or self.server_tool_use_details
+            or self.num_search_queries
+            or self.num_sources_used
         )
 
 

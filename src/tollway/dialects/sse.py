@@ -9,6 +9,9 @@ stream cuts off is still delivered by `finish()`, because providers forget the l
 
 from __future__ import annotations
 
+LF, CR = b"\n\r"
+"""As numbers, for `in`: looked for as bytes each costs an error that is raised and cleared inside."""
+
 EVENT_BYTES_MAX = 16 * 1024 * 1024
 """Providers send images as one event of several MB; nothing sane is larger than this."""
 
@@ -40,13 +43,20 @@ class Framer:
         """Payloads completed by `data`. Raises EventTooLarge; the framer is of no use after it."""
         if self._bom is not None:
             data = self._without_bom(data)
-        if self._after_cr or b"\r" in data:
+        if self._after_cr or CR in data:
             data = self._with_lf(data)
         if not data:
             return []
+        if self.names:
+            self.names = {}
         pending = self._pending
-        if pending:
-            ends = b"\n\n" in data or (data[0] == 10 and pending[-1] == 10)
+        if not pending:
+            payload = data[6:-2]  # of a read that is one event, as most are
+            alone = payload and LF not in payload and len(data) <= self._cap
+            if alone and data[:6] == b"data: " and data[-2:] == b"\n\n":
+                return [payload]
+        else:
+            ends = data.find(b"\n\n") >= 0 or (data[0] == LF and pending[-1] == LF)
             pending += data
             if not ends:
                 if len(pending) > self._cap:
@@ -54,16 +64,16 @@ class Framer:
                 return []
             data = bytes(pending)
         blocks = data.split(b"\n\n")
-        self._pending = bytearray(blocks[-1])
+        if pending or blocks[-1]:
+            self._pending = bytearray(blocks[-1])
         if len(data) > self._cap and max(map(len, blocks)) > self._cap:
             raise EventTooLarge(f"an event is larger than {self._cap} bytes")
         del blocks[-1]
-        if self.names:
-            self.names = {}
         payloads: list[bytes] = []
         for block in blocks:
-            if block[:6] == b"data: " and b"\n" not in block:
-                payloads.append(block[6:])
+            payload = block[6:]
+            if payload and block[:6] == b"data: " and LF not in payload:
+                payloads.append(payload)
             else:
                 self._read(block, payloads)
         return payloads
@@ -79,6 +89,12 @@ class Framer:
 
     def _read(self, block: bytes, payloads: list[bytes]) -> None:
         """One block of lines without a blank line inside (but perhaps before) it."""
+        first, _, second = block.partition(b"\ndata: ")
+        if second and first[:7] == b"event: " and LF not in first and LF not in second:
+            if len(first) > 7:
+                self.names[len(payloads)] = first[7:]
+            payloads.append(second)
+            return
         lines: list[bytes] = []
         name = b""
         for line in block.split(b"\n"):
@@ -108,8 +124,9 @@ class Framer:
             data = data[1:]
             self._after_cr = False
         if data:
-            self._after_cr = data[-1] == 13
-        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            self._after_cr = data[-1] == CR
+        data = data.replace(b"\r\n", b"\n")
+        return data.replace(b"\r", b"\n") if CR in data else data
 
 
 def event(payload: bytes) -> bytes:
@@ -120,11 +137,11 @@ def event(payload: bytes) -> bytes:
 def escape_separators(data: bytes) -> bytes:
     """JSON text with U+0085, U+2028 and U+2029 escaped: valid inside JSON strings, where alone
     they can stand, but many clients split lines at them."""
-    if b"\xe2\x80" in data:
+    if data.isascii():
+        return data
+    if data.find(b"\xe2\x80") >= 0:
         data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
-    if b"\xc2\x85" in data:
-        data = data.replace(b"\xc2\x85", b"\\u0085")
-    return data
+    return data.replace(b"\xc2\x85", b"\\u0085")
 
 
 DONE = b"data: [DONE]\n\n"

@@ -18,7 +18,7 @@ from ..openai_chat_answer import BAD_JSON, NOTHING, is_given, size
 __all__ = ["BAD_JSON", "NOTHING", "is_given", "size"]
 
 
-class Block(Struct):
+class Block(Struct, gc=False):
     type: str = ""
     text: str | None = None
     thinking: str | None = None
@@ -30,7 +30,7 @@ class Block(Struct):
     citations: Raw = NOTHING
 
 
-class Delta(Struct):
+class Delta(Struct, gc=False):
     """Of a block, or of the message."""
 
     type: str = ""
@@ -43,7 +43,7 @@ class Delta(Struct):
     stop_details: Raw = NOTHING
 
 
-class Message(Struct):
+class Message(Struct, gc=False):
     id: str | None = None
     type: str = ""
     content: list[Block] | None = None
@@ -52,7 +52,7 @@ class Message(Struct):
     usage: Raw = NOTHING
 
 
-class Event(Struct):
+class Event(Struct, gc=False):
     type: str = ""
     index: int = 0
     message: Message | None = None

@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from ...errors import TollwayError
 from .. import Bill, Head, Meter, faults
-from ..sse import escape_separators
+from ..sse import LF, escape_separators
 from ..surrogates import paired
 from ..toolcalls import ToolCalls
 from .answer import (
@@ -72,7 +72,7 @@ class StreamRelay(Reading):
                 message["usage"] = EMPTY
             self._out.append(named("message_start", {**fields, "message": message}))
         else:
-            if b"\n" in payload:
+            if LF in payload:
                 payload = msgspec.json.format(payload, indent=-1)
             self._out += (b"event: ", event.type.encode(), b"\ndata: ", payload, b"\n\n")
 

@@ -20,7 +20,7 @@ NOTHING = Raw(b"")
 BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-class Called(Struct):
+class Called(Struct, gc=False):
     name: str = ""
     args: Raw = NOTHING
     id: str | None = None
@@ -40,7 +40,7 @@ class Outcome(Struct):
     output: str = ""
 
 
-class Part(Struct, rename="camel"):
+class Part(Struct, rename="camel", gc=False):
     text: str | None = None
     thought: bool = False
     thought_signature: str | None = None
@@ -50,11 +50,11 @@ class Part(Struct, rename="camel"):
     code_execution_result: Outcome | None = None
 
 
-class Content(Struct):
+class Content(Struct, gc=False):
     parts: list[Part] | None = None
 
 
-class Candidate(Struct, rename="camel"):
+class Candidate(Struct, rename="camel", gc=False):
     index: int = 0
     content: Content | None = None
     finish_reason: str | None = None
@@ -69,7 +69,7 @@ class Feedback(Struct, rename="camel"):
     block_reason_message: str | None = None
 
 
-class Answer(Struct, rename="camel"):
+class Answer(Struct, rename="camel", gc=False):
     """One chunk, or a whole body: both have the same fields."""
 
     candidates: Raw = NOTHING

@@ -105,11 +105,12 @@ class _Said:
         content = candidate.content
         for part in (content.parts or ()) if content is not None else ():
             self._part(part, index, answer_id, events)
-        if is_given(candidate.grounding_metadata) or is_given(candidate.citation_metadata):
+        sources, cited = candidate.grounding_metadata, candidate.citation_metadata
+        if (sources and is_given(sources)) or (cited and is_given(cited)):
             found = citations(candidate, "".join(self._texts.get(index, ())))
             if found:
                 events.append(canon.Extra("annotations", Raw(msgspec.json.encode(found)), index))
-        if is_given(candidate.logprobs_result):
+        if candidate.logprobs_result and is_given(candidate.logprobs_result):
             told = logprobs(candidate.logprobs_result)
             if told is not None:
                 events.append(canon.Extra("logprobs", Raw(msgspec.json.encode(told)), index))

@@ -64,7 +64,7 @@ class Reading:
                 return self._read(mended)
             self._fail(self._unreadable(payload))
             return None
-        if is_given(answer.error):
+        if answer.error and is_given(answer.error):
             self._fail(fault_in_answer(msgspec.json.decode(payload)))
             return None
         meter = self.meter

@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from ...errors import TollwayError
 from .. import Bill, Head
+from ..sse import LF
 from .answer import Answer, collect, is_given
 from .failing import render_error
 from .framing import Framing, ending_fields
@@ -106,7 +107,7 @@ class BodyRelay(BodyReading):
 def _start(answer: Answer) -> bytes | None:
     """A chunk up to what is ours; None for one that says nothing to the caller."""
     candidates, feedback = answer.candidates, answer.prompt_feedback
-    if not is_given(feedback):
+    if not (feedback and is_given(feedback)):
         if not is_given(candidates):
             return None
         return b'{"candidates":' + _one_line(candidates)
@@ -117,4 +118,4 @@ def _start(answer: Answer) -> bytes | None:
 def _one_line(raw: Raw) -> bytes:
     """JSON that came over several lines would end an event too early."""
     plain = bytes(raw)
-    return msgspec.json.format(plain, indent=-1) if b"\n" in plain else plain
+    return msgspec.json.format(plain, indent=-1) if LF in plain else plain

@@ -42,7 +42,8 @@ class StreamRenderer:
         for said in events:
             if isinstance(said, canon.Text):
                 candidate = self._candidate(said.choice)
-                self._write(out, said.choice, candidate.whole_calls())
+                if candidate.calls:
+                    self._write(out, said.choice, candidate.whole_calls())
                 candidate.texts.append(said.text)
                 self._write_parts(out, said.choice, _TEXT + msgspec.json.encode(said.text) + b"}]")
             elif not isinstance(said, canon.Used | canon.Ended | canon.Failed):
@@ -133,9 +134,10 @@ class _Candidate:
 
     def __init__(self, shows_thoughts: bool) -> None:
         self.texts: list[str] = []
+        self.calls: dict[int, _Called] = {}
+        """Calls that are not written yet."""
         self._shows = shows_thoughts
         self._finish: canon.Finish | None = None
-        self._calls: dict[int, _Called] = {}
         self._foreign: list[Raw] = []
         self._signatures: dict[str, str] = {}
         self._cited: list[Raw] = []
@@ -151,7 +153,7 @@ class _Candidate:
             case canon.Reasoning():
                 return self._reasoning(said)
             case canon.ToolCall():
-                known = self._calls.setdefault(said.index, _Called())
+                known = self.calls.setdefault(said.index, _Called())
                 known.id = said.id or known.id
                 known.name = said.name or known.name
                 known.arguments.append(said.arguments)
@@ -187,14 +189,14 @@ class _Candidate:
 
     def whole_calls(self, everything: bool = False) -> list[Json]:
         """Calls that are complete, because something else follows them."""
-        if not self._calls:
+        if not self.calls:
             return []
         parts: list[Json] = []
-        for index, called in sorted(self._calls.items()):
+        for index, called in sorted(self.calls.items()):
             args = called.args()
             if args is None and not everything:
                 break
-            del self._calls[index]
+            del self.calls[index]
             call = {"id": called.id, "name": called.name}
             told: object = {"arguments": "".join(called.arguments)} if args is None else args
             part: Json = {"functionCall": {**call, "args": told}}

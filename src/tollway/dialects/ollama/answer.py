@@ -18,7 +18,7 @@ from ...canon import TOKENS_MAX, Event, FinishReason, Usage
 from .. import faults
 from ..answering import Answering
 from ..openai_chat_answer import size
-from ..sse import EVENT_BYTES_MAX, EventTooLarge
+from ..sse import EVENT_BYTES_MAX, LF, EventTooLarge
 from ..translated import Parser
 
 FORMAT = "ollama-v1"
@@ -67,7 +67,7 @@ class _Lines(Answering):
         self._calls = 0
 
     def _payloads(self, data: bytes) -> Iterable[bytes]:
-        if b"\n" not in data:
+        if LF not in data:
             self._pending += data
             if len(self._pending) > EVENT_BYTES_MAX:
                 raise EventTooLarge(f"a line is larger than {EVENT_BYTES_MAX} bytes")

@@ -18,7 +18,7 @@ from msgspec import Raw, Struct
 from ...canon import FinishReason
 from .. import faults
 from ..openai_chat_answer import BAD_JSON, NOTHING, fields_decoder, is_given, size
-from ..openai_chat_reading import Reading
+from ..openai_chat_reading import StreamReading
 from ..surrogates import paired
 from ..toolcalls import ToolCalls
 
@@ -51,7 +51,7 @@ INCOMPLETE: Mapping[str, FinishReason] = {
 }
 
 
-class Delta(Struct):
+class Delta(Struct, gc=False):
     delta: str
     item_id: str = ""
     output_index: int = 0
@@ -99,7 +99,7 @@ _items_decoder = msgspec.json.Decoder(list[Raw])
 _reason_decoder = msgspec.json.Decoder(_Reason)
 
 
-class ResponsesReading(Reading):
+class ResponsesReading(StreamReading):
     """State of one answer. Subclasses say what happens to its events."""
 
     def __init__(self, quirks: Collection[str] = ()) -> None:

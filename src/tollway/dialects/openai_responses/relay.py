@@ -17,7 +17,7 @@ from ... import canon
 from ...errors import TollwayError
 from .. import Bill, Head
 from ..openai_chat_answer import fields_decoder
-from ..sse import DONE, escape_separators
+from ..sse import CR, DONE, LF, escape_separators
 from ..toolcalls import ToolCalls
 from . import answer
 from .parser import BodyParser
@@ -93,7 +93,7 @@ class StreamRelay(ResponsesReading):
 
     def _pass(self, kind: bytes, payload: bytes) -> None:
         self._events += 1
-        if b"\n" in payload or b"\r" in payload:
+        if LF in payload or CR in payload:
             payload = msgspec.json.format(payload, indent=-1)
         self._out += (b"event: ", kind, b"\ndata: ", payload, b"\n\n")
 

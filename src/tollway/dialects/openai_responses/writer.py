@@ -95,10 +95,10 @@ class Writer:
 
     def _write(self, event: Event) -> None:
         match event:
-            case canon.Text(text, 0) if text:
-                self._message().text(text)
-            case canon.Refusal(text, 0) if text:
-                self._message().refusal(text)
+            case canon.Text(choice=0) if event.text:
+                self._message().text(event.text)
+            case canon.Refusal(choice=0) if event.text:
+                self._message().refusal(event.text)
             case canon.Reasoning(text, details, 0) if not self._hides:
                 self._reason(text, details)
             case canon.ToolCall(choice=0):
