@@ -187,8 +187,8 @@ class Health:
         return RESTING if self._troubles.resting.get(key, 0.0) > now_s else STABLE
 
     def standings(self, now_s: float) -> Callable[[str, str], int]:
-        """(endpoint key, provider) → rank first, uptime class within it, as one number below
-        STANDINGS. For a plan that asks of twenty: what is nobody's trouble is looked at once."""
+        """(endpoint key, provider) → rank first, uptime class within it, as one number. For a plan
+        that asks of twenty: what is nobody's trouble is looked at once."""
         ejections, poor, full = self._ejections, self._poor, self._concurrency.full
         troubles = self._troubles
         outage, resting, cooling = troubles.outage, troubles.resting, troubles.cooling
@@ -420,10 +420,6 @@ class Health:
     def _trouble(self, until: dict[str, float], key: str, end_s: float) -> None:
         self._troubles.add(until, key, end_s)
         self._over_s = min(self._over_s, end_s)
-
-
-STANDINGS: Final = 32
-"""One more than the highest `Health.standing`, rounded up."""
 
 
 def _absorb(records: dict[str, Record], told: Digest, now_s: float) -> None:
