@@ -12,7 +12,7 @@ import msgspec
 
 from ..canon import MaxPrice, Request
 from ..dialects import ONE_ANSWER
-from ..money import PPM, utc
+from ..money import PPM
 from .entries import DropReason, Offer, Policy
 from .policy import listed, order_stands
 from .slugs import ADMITS, ONLINE
@@ -259,11 +259,10 @@ def _max_price(ask: Ask, most: MaxPrice) -> Callable[[Offer], DropReason | None]
     """Compared with what the caller would pay: rates in force now for a prompt of this size at
     its longest, with the margin."""
     factor_ppm, size = PPM + ask.margin_ppm, ask.prompt_tokens_max
-    at = utc(ask.now_s)
     caps = [(unit, cap * PPM) for unit in _PRICED if (cap := getattr(most, unit)) is not None]
 
     def max_price(offer: Offer) -> DropReason | None:
-        rates = offer.endpoint.price.rates(size, at)
+        rates = offer.endpoint.price.rates(size, ask.now_s)
         for unit, cap_ppm in caps:
             rate = getattr(rates, unit)
             if rate is not None and rate * factor_ppm > cap_ppm:
