@@ -157,6 +157,8 @@ def _service_tier(ask: Ask, variants: tuple[str, ...]) -> Callable[[Offer], Drop
     if variants and ask.tier is None and not ask.order:
         admitted = tuple(ADMITS[v] for v in variants if v in ADMITS)
     tags = ask.only.union(ask.order) if ask.order else ask.only
+    if not admitted and not tags:
+        return _tiered
 
     def service_tier(offer: Offer) -> DropReason | None:
         if offer.tier is None or offer.tier in admitted or offer.endpoint.tag in tags:
@@ -164,6 +166,11 @@ def _service_tier(ask: Ask, variants: tuple[str, ...]) -> Callable[[Offer], Drop
         return "service_tier"
 
     return service_tier
+
+
+def _tiered(offer: Offer) -> DropReason | None:
+    """`_service_tier` where none is let in."""
+    return None if offer.tier is None else "service_tier"
 
 
 def _model(policy: Policy) -> Callable[[Offer], DropReason | None]:

@@ -258,6 +258,20 @@ class Health:
         record, heard = self._both(_key(endpoint_key, credential))
         return (None, None) if record is None else record.figures(now_s, heard)
 
+    def figures_at(
+        self, now_s: float
+    ) -> Callable[[str], tuple[Percentiles | None, Percentiles | None]]:
+        """endpoint key → its `figures`. For a plan that asks of twenty."""
+        records, heard = self._records, self._heard
+
+        def figures(key: str) -> tuple[Percentiles | None, Percentiles | None]:
+            record = records.get(key)
+            if record is None or heard:
+                return self.figures(key, now_s)
+            return record.figures(now_s)
+
+        return figures
+
     def latency(self, endpoint_key: str, now_s: float, credential: str = "") -> Percentiles | None:
         """The first of `figures`."""
         return self.figures(endpoint_key, now_s, credential)[0]

@@ -220,13 +220,15 @@ def _take(
 def _ceilings(attempts: list[Attempt], policy: Policy) -> tuple[int, int]:
     """The dearest attempt with the wanted and with the least output, in nano-USD with margin; 0
     when there is none."""
-    wanted = [a.fixed_pico + a.output_tokens_wanted * a.output_pico for a in attempts]
-    least = [a.fixed_pico + a.output_tokens_least * a.output_pico for a in attempts]
-    margin_ppm = policy.margin_ppm
-    return (
-        charge_nano(max(wanted, default=0), margin_ppm),
-        charge_nano(max(least, default=0), margin_ppm),
-    )
+    wanted_pico = least_pico = 0
+    for a in attempts:
+        pico = a.fixed_pico + a.output_tokens_wanted * a.output_pico
+        if pico > wanted_pico:
+            wanted_pico = pico
+        pico = a.fixed_pico + a.output_tokens_least * a.output_pico
+        if pico > least_pico:
+            least_pico = pico
+    return charge_nano(wanted_pico, policy.margin_ppm), charge_nano(least_pico, policy.margin_ppm)
 
 
 def _sort(ask: Ask, variants: tuple[str, ...]) -> Sort | None:

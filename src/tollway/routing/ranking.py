@@ -66,7 +66,8 @@ def by_throughput(
     offers: Sequence[Offer], health: Health, now_s: float, random: Random
 ) -> Sequence[float]:
     """Median output tokens per second, the most first, unknown last."""
-    medians = [health.throughput(offer.endpoint.key, now_s) for offer in offers]
+    figures = health.figures_at(now_s)
+    medians = [figures(offer.endpoint.key)[1] for offer in offers]
     return [inf if median is None else -median["p50"] for median in medians]
 
 
@@ -74,7 +75,8 @@ def by_latency(
     offers: Sequence[Offer], health: Health, now_s: float, random: Random
 ) -> Sequence[float]:
     """Median seconds to the first token, unknown last."""
-    medians = [health.latency(offer.endpoint.key, now_s) for offer in offers]
+    figures = health.figures_at(now_s)
+    medians = [figures(offer.endpoint.key)[0] for offer in offers]
     return [inf if median is None else median["p50"] for median in medians]
 
 
@@ -137,18 +139,18 @@ def _positions(kept: Sequence[Offer], order: Sequence[str]) -> list[int]:
 def _missed(ask: Ask, kept: Sequence[Offer], health: Health) -> list[int]:
     """0: every cut-off is kept; 1: nothing is known; 2: at least one is missed."""
     wishes = ask.request.preferences
-    least, most = wishes.preferred_min_throughput or {}, wishes.preferred_max_latency or {}
-    cuts_least, cuts_most = least.items(), most.items()
-    figures, now_s = health.figures, ask.now_s
+    least = tuple((wishes.preferred_min_throughput or {}).items())
+    most = tuple((wishes.preferred_max_latency or {}).items())
+    figures = health.figures_at(ask.now_s)
 
     def missed(offer: Offer) -> int:
-        latency, throughput = figures(offer.endpoint.key, now_s)
+        latency, throughput = figures(offer.endpoint.key)
         if throughput is not None:
-            for name, cut in cuts_least:
+            for name, cut in least:
                 if throughput.get(name, cut) < cut:
                     return 2
         if latency is not None:
-            for name, cut in cuts_most:
+            for name, cut in most:
                 if latency.get(name, cut) > cut:
                     return 2
         known = (throughput is not None or not least) and (latency is not None or not most)
