@@ -147,11 +147,11 @@ def _missed(ask: Ask, kept: Sequence[Offer], health: Health) -> list[int]:
         latency, throughput = figures(offer.endpoint.key)
         if throughput is not None:
             for name, cut in least:
-                if throughput.get(name, cut) < cut:
+                if throughput[name] < cut:
                     return 2
         if latency is not None:
             for name, cut in most:
-                if latency.get(name, cut) > cut:
+                if latency[name] > cut:
                     return 2
         known = (throughput is not None or not least) and (latency is not None or not most)
         return 0 if known else 1
