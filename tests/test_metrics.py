@@ -1,10 +1,12 @@
+import time
 import timeit
 
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from support.control import small_catalogue
 from tollway.canon import Usage
-from tollway.metrics import Metrics
+from tollway.metrics import FIRST_TOKEN_BUCKETS_S, Metrics
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
@@ -63,7 +65,7 @@ def test_first_tokens_attempts_losses_and_violations_are_counted() -> None:
 def test_names_that_callers_invent_neither_make_series_nor_fill_the_memory() -> None:
     metrics = Metrics(small_catalogue())
     metrics.request("acme/small", "alpha", 200)
-    before, bound = len(samples(metrics)), len(metrics._bound)
+    before, bound = len(samples(metrics)), [len(kept) for kept in metrics._bound]
     for n in range(1_000):
         metrics.request(f"invented/{n}", "alpha", 404)
         metrics.request("acme/small", f"invented-{n}", 404)
@@ -71,7 +73,7 @@ def test_names_that_callers_invent_neither_make_series_nor_fill_the_memory() -> 
         metrics.first_token(f"invented/{n}", "", 1.0)
     after = samples(metrics)
     assert len(after) - before < 40
-    assert len(metrics._bound) == bound
+    assert [len(kept) for kept in metrics._bound] == bound
     assert after["tollway_requests_total{model=other,provider=alpha,status=404}"] == 1_000
     assert after["tollway_upstream_attempts_total{outcome=ok,provider=other}"] == 1_000
 
@@ -86,6 +88,46 @@ def test_a_new_catalogue_brings_its_names() -> None:
     seen = samples(metrics)
     assert seen["tollway_requests_total{model=other,provider=alpha,status=200}"] == 1
     assert seen["tollway_requests_total{model=acme/new,provider=alpha,status=200}"] == 1
+
+
+def test_a_name_that_left_the_catalogue_is_other_from_then_on() -> None:
+    catalogue = small_catalogue()
+    metrics = Metrics(catalogue)
+    metrics.request("acme/small", "alpha", 200)
+    del catalogue.models["acme/small"]
+    metrics.know(catalogue)
+    metrics.request("acme/small", "alpha", 200)
+    seen = samples(metrics)
+    assert seen["tollway_requests_total{model=acme/small,provider=alpha,status=200}"] == 1
+    assert seen["tollway_requests_total{model=other,provider=alpha,status=200}"] == 1
+
+
+def test_the_scrape_is_what_the_client_library_would_write(monkeypatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_800_000_000.5)
+    who = ("model", "provider")
+    registry = CollectorRegistry()
+    requests = Counter(
+        "tollway_requests", "Requests answered.", (*who, "status"), registry=registry
+    )
+    Counter("tollway_platform_loss_nano_usd", "Charges nothing could pay.", registry=registry)
+    first_token = Histogram(
+        "tollway_first_token_seconds",
+        "Arrival of a request to its first token.",
+        who,
+        buckets=FIRST_TOKEN_BUCKETS_S,
+        registry=registry,
+    )
+    metrics = Metrics(small_catalogue())
+    for status in (200, 404, 200):
+        metrics.request("acme/small", "alpha", status)
+        requests.labels("acme/small", "alpha", str(status)).inc()
+    for seconds in (0.0, 0.05, 0.051, 1, 2.5, 60, 60.001, 1e9):
+        metrics.first_token("acme/small", "alpha", seconds)
+        first_token.labels("acme/small", "alpha").observe(seconds)
+    names = ("tollway_requests", "tollway_platform_loss", "tollway_first_token")
+    written = metrics.page().decode().splitlines()
+    ours = [line for line in written if any(name in line for name in names)]
+    assert ours == generate_latest(registry).decode().splitlines()
 
 
 def test_figures_kept_elsewhere_are_read_when_scraped() -> None:

@@ -142,7 +142,7 @@ LONG = parse_price(
 def test_a_long_prompt_is_dearer_only_above_its_threshold(
     tokens: int, prompt: int, completion: int
 ) -> None:
-    rates = LONG.rates(tokens, WEDNESDAY)
+    rates = LONG.rates(tokens, WEDNESDAY.timestamp())
     assert (rates.prompt, rates.completion) == (prompt, completion)
 
 
@@ -184,7 +184,9 @@ def windowed(**condition: Any) -> Any:
 def test_a_price_by_the_clock_holds_from_its_start_to_before_its_end(
     condition: dict[str, Any], moment: datetime, cheap: bool
 ) -> None:
-    assert windowed(**condition).rates(10, moment).prompt == (1_000_000 if cheap else 2_000_000)
+    assert windowed(**condition).rates(10, moment.timestamp()).prompt == (
+        1_000_000 if cheap else 2_000_000
+    )
 
 
 def test_a_ceiling_assumes_the_dearest_of_every_unit() -> None:

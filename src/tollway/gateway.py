@@ -21,7 +21,7 @@ from .accounts.policies import Policies
 from .accounts.presetbook import PresetBook
 from .caching import Shelf
 from .caching.flights import Flights
-from .canon import Fault, Request, Usage
+from .canon import Fault, Request
 from .catalogue.entries import Catalogue, Endpoint, Provider
 from .catalogue.routers import Router
 from .dialects import Meter, Outbound, conversation, fetched, toolcheck
@@ -424,7 +424,7 @@ class Gateway:
             self.metrics.platform_loss(ended.lost_nano)
         if isinstance(command, Settle) and command.generation is not None:
             made = command.generation
-            self.metrics.usage(made.model, command.provider, _usage(made), made.charge_nano)
+            self.metrics.usage(made.model, command.provider, made, made.charge_nano)
 
     def claim(self, plan: Plan, now_s: float) -> None:
         """The plan will be walked: where it puts a half-open endpoint first, that is its probe."""
@@ -525,12 +525,3 @@ def _free_limits(settings: Settings) -> FreeLimits | None:
 def _recorded(done: asyncio.Future[bool]) -> None:
     if not done.cancelled() and (error := done.exception()):
         log.error("the record of a cached answer was refused: %r", error)
-
-
-def _usage(made: Generation) -> Usage:
-    return Usage(
-        prompt_tokens=made.prompt_tokens,
-        completion_tokens=made.completion_tokens,
-        cached_tokens=made.cached_tokens,
-        reasoning_tokens=made.reasoning_tokens,
-    )

@@ -94,11 +94,11 @@ class Price(msgspec.Struct, frozen=True, omit_defaults=True):
     base: Rates
     overrides: tuple[Override, ...] = ()
 
-    def rates(self, prompt_tokens: int, at: datetime) -> Rates:
-        """The rates in force for a request of that size at that moment (UTC)."""
+    def rates(self, prompt_tokens: int, at_s: float) -> Rates:
+        """The rates in force for a request of that size at that moment (Unix seconds)."""
         if not self.overrides:
             return self.base
-        chosen = self.base
+        chosen, at = self.base, utc(at_s)
         for override in self.overrides:
             if override.holds(prompt_tokens, at):
                 chosen = _overlay(chosen, override.rates)
@@ -143,9 +143,16 @@ def cost(rates: Rates, usage: Usage) -> Cost:
     if rates.prompt is None or rates.completion is None:
         raise ValueError("the price of a prompt or completion token is unknown")
     prompt, completion = rates.prompt, rates.completion
-    read = _or(rates.input_cache_read, prompt)
-    write = _or(rates.input_cache_write, prompt)
-    write_1h = _or(rates.input_cache_write_1h, write)
+    # A part without a price of its own costs what the whole does.
+    read = prompt if (rate := rates.input_cache_read) is None else rate
+    read_audio = read if (rate := rates.input_audio_cache) is None else rate
+    write = prompt if (rate := rates.input_cache_write) is None else rate
+    write_1h = write if (rate := rates.input_cache_write_1h) is None else rate
+    audio = prompt if (rate := rates.audio) is None else rate
+    image = prompt if (rate := rates.image_token) is None else rate
+    reasoning = completion if (rate := rates.internal_reasoning) is None else rate
+    audio_output = completion if (rate := rates.audio_output) is None else rate
+    image_output = completion if (rate := rates.image_output_token) is None else rate
     cached_text = usage.cached_tokens - usage.cached_audio_tokens
     plain = (
         usage.prompt_tokens
@@ -158,29 +165,29 @@ def cost(rates: Rates, usage: Usage) -> Cost:
     prompt_pico = (
         plain * prompt
         + cached_text * read
-        + usage.cached_audio_tokens * _or(rates.input_audio_cache, read)
+        + usage.cached_audio_tokens * read_audio
         + usage.cache_write_tokens * write
         + usage.cache_write_1h_tokens * write_1h
-        + usage.audio_tokens * _or(rates.audio, prompt)
-        + usage.image_tokens * _or(rates.image_token, prompt)
+        + usage.audio_tokens * audio
+        + usage.image_tokens * image
     )
-    spoken = (
+    text_output = (
         usage.completion_tokens
         - usage.reasoning_tokens
         - usage.audio_output_tokens
         - usage.image_output_tokens
     )
     completion_pico = (
-        spoken * completion
-        + usage.reasoning_tokens * _or(rates.internal_reasoning, completion)
-        + usage.audio_output_tokens * _or(rates.audio_output, completion)
-        + usage.image_output_tokens * _or(rates.image_output_token, completion)
+        text_output * completion
+        + usage.reasoning_tokens * reasoning
+        + usage.audio_output_tokens * audio_output
+        + usage.image_output_tokens * image_output
     )
     other_pico = (
-        _or(rates.request, 0)
-        + usage.images * _or(rates.image, 0)
-        + usage.web_searches * _or(rates.web_search, 0)
-        + usage.search_units * _or(rates.search_unit, 0)
+        (rates.request or 0)
+        + usage.images * (rates.image or 0)
+        + usage.web_searches * (rates.web_search or 0)
+        + usage.search_units * (rates.search_unit or 0)
     )
     discount = (
         cached_text * (prompt - read)
@@ -305,10 +312,6 @@ def _parse_rates(table: Mapping[str, object], skip: set[str], at: str = "") -> R
 def _overlay(under: Rates, over: Rates) -> Rates:
     changed = {n: rate for n in RATE_NAMES if (rate := getattr(over, n)) is not None}
     return msgspec.structs.replace(under, **changed)
-
-
-def _or(rate: int | None, otherwise: int) -> int:
-    return otherwise if rate is None else rate
 
 
 def _plain(value: Decimal) -> str:

@@ -15,7 +15,7 @@ from .dialects import Bill, Meter
 from .dialects.tiers import DEFAULT, served
 from .ledger.entries import Delivered, Generation, PlatformCost, Settle, Void
 from .ledger.entries import Progress as Entry
-from .money import PICO_PER_NANO, Cost, charge_nano, cost, utc
+from .money import PICO_PER_NANO, Cost, charge_nano, cost
 from .routing.entries import Attempt, Plan
 
 Progress = Literal["none", "spoke", "whole", "broke"]
@@ -109,15 +109,16 @@ def charge(
     """Price a usage at the rates that were in force when the request came in. A priority endpoint
     that says it served at its ordinary `tier` is paid so: providers do not bill what they could
     not keep (OpenAI: priority processing)."""
-    at, price = utc(started_ms / 1000), attempt.endpoint.price
+    price = attempt.endpoint.price
     if tier == DEFAULT and attempt.ordinary is not None:
         price = attempt.ordinary
-    exact = cost(price.rates(usage.prompt_tokens, at), usage)
+    exact = cost(price.rates(usage.prompt_tokens, started_ms / 1000), usage)
+    total_pico = exact.total_pico
     return Charge(
         usage,
         exact,
-        charge_nano(exact.total_pico, margin_ppm),
-        charge_nano(exact.total_pico),
+        charge_nano(total_pico, margin_ppm),
+        charge_nano(total_pico),
         service_tier=tier,
     )
 
@@ -323,8 +324,7 @@ def _detail(facts: Facts, paid: Charge | None, lost: Charge | None) -> dict[str,
         "hold": hold,
         "attempts": [
             {
-                **_called(attempt),
-                "status": fault.status,
+                **_called(attempt, fault.status),
                 "error_type": fault.error_type,
                 "error": fault.message,
             }
@@ -333,7 +333,7 @@ def _detail(facts: Facts, paid: Charge | None, lost: Charge | None) -> dict[str,
         "order": [attempt.endpoint.key for attempt in plan.attempts],
     }
     if facts.lost is not None:
-        detail["attempts"].append({**_called(facts.lost.attempt), "status": _HUNG_UP})
+        detail["attempts"].append(_called(facts.lost.attempt, _HUNG_UP))
         detail["hedge"] = {
             "endpoint_id": facts.lost.attempt.endpoint.key,
             "charge": lost.charge_nano if lost else 0,
@@ -341,8 +341,7 @@ def _detail(facts: Facts, paid: Charge | None, lost: Charge | None) -> dict[str,
         }
     if asked is not None and facts.progress != "broke":
         unheard = facts.client_left and facts.progress == "none"
-        status = _HUNG_UP if unheard else 200
-        detail["attempts"].append({**_called(asked.attempt), "status": status})
+        detail["attempts"].append(_called(asked.attempt, _HUNG_UP if unheard else 200))
     if asked is not None and asked.attempt.dropped_params:
         detail["dropped_params"] = asked.attempt.dropped_params
     if asked is not None and asked.dropped:
@@ -381,11 +380,12 @@ def _detail(facts: Facts, paid: Charge | None, lost: Charge | None) -> dict[str,
     return detail
 
 
-def _called(attempt: Attempt) -> dict[str, Any]:
+def _called(attempt: Attempt, status: int) -> dict[str, Any]:
     return {
         "provider_name": attempt.provider.name,
         "endpoint_id": attempt.endpoint.key,
         "model_permaslug": attempt.model.id,
+        "status": status,
     }
 
 

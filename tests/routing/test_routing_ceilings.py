@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from routing_builders import NOW, model, offered, planned, request, usd
 
 from tollway.canon import Usage
-from tollway.money import Override, Price, Rates, charge_nano, cost, utc
+from tollway.money import Override, Price, Rates, charge_nano, cost
 from tollway.routing.entries import Attempt, Policy
 
 RATES = Rates(
@@ -147,7 +147,7 @@ def test_no_usage_within_the_limits_costs_more_than_the_ceiling(
         images=part(images),
     ).checked()
     assert usage.doubts == ()
-    charged = charge_nano(cost(price.rates(prompt, utc(NOW)), usage).total_pico, margin)
+    charged = charge_nano(cost(price.rates(prompt, NOW), usage).total_pico, margin)
     assert charged <= one.ceiling_nano(limit, margin)
 
 

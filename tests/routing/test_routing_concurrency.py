@@ -127,6 +127,26 @@ def test_a_wait_without_a_first_token_is_over_but_no_sample() -> None:
     assert (limits.waiting("k"), limits.full) == (0, set())
 
 
+def test_an_endpoint_is_full_while_either_of_its_limits_is() -> None:
+    random, limits, now_s = Random(SEED), Concurrency(10), NOW
+    waits = {False: 0, True: 0}
+    seen = set()
+    for _ in range(20_000):
+        now_s += random.random() / 20
+        streamed = random.random() < 0.5
+        if random.random() < 0.505 or not waits[streamed]:
+            limits.began("k", streamed)
+            waits[streamed] += 1
+        else:
+            spoke_s = random.choice((None, 0.2, 0.2, 3.0))
+            limits.over("k", streamed, spoke_s, now_s, 0.5)
+            waits[streamed] -= 1
+        full = tuple(limit.full for limit in limits._limits["k"])
+        assert ("k" in limits.full) == any(full)
+        seen.add(full)
+    assert len(seen) == 4, "one of the four was never seen"
+
+
 def test_limits_are_bounded_by_dropping_idle_ones() -> None:
     limits = Concurrency(3)
     limits.began("busy", True)

@@ -86,6 +86,16 @@ def test_figures_of_two_processes_are_figures_of_one() -> None:
     assert health.snapshot_for(ONE.key, NOW)["tool_call_success_last_2h"] == 75.0
 
 
+@pytest.mark.parametrize("way", [heard, adopted])
+def test_figures_for_a_plan_are_the_figures_of_each(way) -> None:
+    for health in (busy(), way(busy())):
+        for _ in range(2):
+            figures = health.figures_at(NOW)
+            assert figures(ONE.key) == health.figures(ONE.key, NOW) != (None, None)
+            assert figures(TWO.key) == (None, None)
+            health.note(ONE, Outcome.answered(9.0, 1, 9.0), NOW - 100)
+
+
 def test_hearing_the_same_again_counts_nothing_twice() -> None:
     other, health = busy(), Health()
     for _ in range(3):

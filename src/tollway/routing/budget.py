@@ -38,8 +38,8 @@ class RetryBudget:
     def began(self, provider: str, now_s: float) -> None:
         """A request's first attempt goes to this provider."""
         second = int(now_s)
-        self._all.add(second, began=1)
-        self._window(provider).add(second, began=1)
+        self._all.began(second)
+        self._window(provider).began(second)
 
     def allow(
         self,
@@ -67,8 +67,8 @@ class RetryBudget:
 
     def repeated(self, provider: str, now_s: float) -> None:
         """A further call was made to this provider: count it, allowed or not."""
-        self._all.add(int(now_s), retried=1)
-        self._window(provider).add(int(now_s), retried=1)
+        self._all.retried(int(now_s))
+        self._window(provider).retried(int(now_s))
 
     def answered(self, provider: str, called_s: float, now_s: float) -> None:
         """The further attempt that was sent at `called_s` has spoken."""
@@ -102,13 +102,16 @@ class _Window:
         self._began_sum = self._retried_sum = 0
         self._second = -1
 
-    def add(self, second: int, *, began: int = 0, retried: int = 0) -> None:
+    def began(self, second: int) -> None:
+        if second > self._second:
+            self._turn(second)
+        self._began[self._second % WINDOW_S] += 1
+        self._began_sum += 1
+
+    def retried(self, second: int) -> None:
         self._turn(second)
-        place = self._second % WINDOW_S
-        self._began[place] += began
-        self._retried[place] += retried
-        self._began_sum += began
-        self._retried_sum += retried
+        self._retried[self._second % WINDOW_S] += 1
+        self._retried_sum += 1
 
     def sums(self, second: int) -> tuple[int, int]:
         self._turn(second)

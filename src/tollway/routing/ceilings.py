@@ -38,21 +38,14 @@ def attempt(ask: Ask, offer: Offer, policy: Policy) -> Attempt:
         searches_most = WEB_SEARCHES_MOST if asked else WEB_SEARCHES_HELD
         fixed_pico += WEB_SEARCHES_HELD * offer.search_pico
     fixed_pico += ask.prompt_tokens_max * offer.prompt_pico[kinds]
+    wanted = least = request.output_tokens_max
     if request.kind != "chat":  # a vector or a ranking has no tokens of output
         fixed_pico += request.search_units * offer.search_unit_pico
-        return _attempt(ask, offer, 0, 0, fixed_pico, searches_most)
-    wanted = request.output_tokens_max
-    least = wanted
-    if wanted is None:
+        wanted = least = 0
+    elif wanted is None:
         wanted = _default_output(ask, offer, policy)
         least = min(wanted, OUTPUT_TOKENS_LEAST)
     assert least is not None
-    return _attempt(ask, offer, wanted, least, fixed_pico, searches_most)
-
-
-def _attempt(
-    ask: Ask, offer: Offer, wanted: int, least: int, fixed_pico: int, searches_most: int
-) -> Attempt:
     return Attempt(
         offer.model,
         offer.endpoint,
@@ -60,7 +53,7 @@ def _attempt(
         wanted,
         least,
         fixed_pico,
-        offer.output_pico * ask.request.choices,
+        offer.output_pico * request.choices,
         _dropped(ask, offer),
         searches_most,
         offer.online,

@@ -130,9 +130,9 @@ class Concurrency:
         if spoke_s is not None:
             limit.spoke(spoke_s, now_s, jitter)
         limit.over()
-        if pair[0].full or pair[1].full:
+        if limit.full:
             self.full.add(key)
-        else:
+        elif key in self.full and not pair[not streamed].full:
             self.full.discard(key)
 
     def waiting(self, key: str) -> int:

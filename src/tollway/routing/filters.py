@@ -12,7 +12,7 @@ import msgspec
 
 from ..canon import MaxPrice, Request
 from ..dialects import ONE_ANSWER
-from ..money import PPM, Rates, utc
+from ..money import PPM
 from .entries import DropReason, Offer, Policy
 from .policy import listed, order_stands
 from .slugs import ADMITS, ONLINE
@@ -59,17 +59,18 @@ class Ask(msgspec.Struct, frozen=True):
 def ask_of(request: Request, policy: Policy, now_s: float, resolve: Resolve) -> Ask:
     wishes = request.preferences
     order = wishes.order if wishes.order and order_stands(policy) else ()
+    window, likely = request.window_bytes, request.prompt_tokens_likely
     return Ask(
         request,
         now_s,
         policy.margin_ppm,
-        request.prompt_tokens_likely,
+        likely,
         request.prompt_tokens_max,
-        _window_tokens(request),
+        likely if window is None else window // 4 + 1,
         tuple(resolved(name, resolve) for name in order) if order else (),
         _names(wishes.only, resolve),
         _names(policy.only, resolve),
-        _names(wishes.ignore, resolve) | _names(policy.ignore, resolve),
+        _names(wishes.ignore + policy.ignore, resolve),
         frozenset(wishes.quantizations) if wishes.quantizations else _NONE,
         wishes.zdr or policy.zdr,
         wishes.data_collection == "deny" or policy.data_collection == "deny",
@@ -155,7 +156,9 @@ def _service_tier(ask: Ask, variants: tuple[str, ...]) -> Callable[[Offer], Drop
     admitted = TIERS.get(ask.tier or "", ())
     if variants and ask.tier is None and not ask.order:
         admitted = tuple(ADMITS[v] for v in variants if v in ADMITS)
-    tags = ask.only | frozenset(ask.order)
+    tags = ask.only.union(ask.order) if ask.order else ask.only
+    if not admitted and not tags:
+        return _tiered
 
     def service_tier(offer: Offer) -> DropReason | None:
         if offer.tier is None or offer.tier in admitted or offer.endpoint.tag in tags:
@@ -163,6 +166,11 @@ def _service_tier(ask: Ask, variants: tuple[str, ...]) -> Callable[[Offer], Drop
         return "service_tier"
 
     return service_tier
+
+
+def _tiered(offer: Offer) -> DropReason | None:
+    """`_service_tier` where none is let in."""
+    return None if offer.tier is None else "service_tier"
 
 
 def _model(policy: Policy) -> Callable[[Offer], DropReason | None]:
@@ -258,31 +266,24 @@ def _max_price(ask: Ask, most: MaxPrice) -> Callable[[Offer], DropReason | None]
     """Compared with what the caller would pay: rates in force now for a prompt of this size at
     its longest, with the margin."""
     factor_ppm, size = PPM + ask.margin_ppm, ask.prompt_tokens_max
-    at = utc(ask.now_s)
+    caps = [(unit, cap * PPM) for unit in _PRICED if (cap := getattr(most, unit)) is not None]
 
-    def dearer(rates: Rates) -> bool:
-        pairs = (
-            (rates.prompt, most.prompt),
-            (rates.completion, most.completion),
-            (rates.request, most.request),
-            (rates.image, most.image),
-            (rates.audio, most.audio),
-        )
-        return any(
-            rate is not None and cap is not None and rate * factor_ppm > cap * PPM
-            for rate, cap in pairs
-        )
+    def max_price(offer: Offer) -> DropReason | None:
+        rates = offer.endpoint.price.rates(size, ask.now_s)
+        for unit, cap_ppm in caps:
+            rate = getattr(rates, unit)
+            if rate is not None and rate * factor_ppm > cap_ppm:
+                return "max_price"
+        return None
 
-    return lambda offer: "max_price" if dearer(offer.endpoint.price.rates(size, at)) else None
+    return max_price
+
+
+_PRICED = MaxPrice.__struct_fields__
+"""What may be capped; `Rates` has the same names."""
 
 
 # ---- reading the wishes --------------------------------------------------------------------------
-
-
-def _window_tokens(request: Request) -> int:
-    if request.window_bytes is None:
-        return request.prompt_tokens_likely
-    return request.window_bytes // 4 + 1
 
 
 def _names(names: tuple[str, ...], resolve: Resolve) -> frozenset[str]:

@@ -187,8 +187,8 @@ class Health:
         return RESTING if self._troubles.resting.get(key, 0.0) > now_s else STABLE
 
     def standings(self, now_s: float) -> Callable[[str, str], int]:
-        """(endpoint key, provider) → rank first, uptime class within it, as one number below
-        STANDINGS. For a plan that asks of twenty: what is nobody's trouble is looked at once."""
+        """(endpoint key, provider) → rank first, uptime class within it, as one number. For a plan
+        that asks of twenty: what is nobody's trouble is looked at once."""
         ejections, poor, full = self._ejections, self._poor, self._concurrency.full
         troubles = self._troubles
         outage, resting, cooling = troubles.outage, troubles.resting, troubles.cooling
@@ -257,6 +257,20 @@ class Health:
         at most a second old; None where nothing was measured."""
         record, heard = self._both(_key(endpoint_key, credential))
         return (None, None) if record is None else record.figures(now_s, heard)
+
+    def figures_at(
+        self, now_s: float
+    ) -> Callable[[str], tuple[Percentiles | None, Percentiles | None]]:
+        """endpoint key → its `figures`. For a plan that asks of twenty."""
+        records, heard = self._records, self._heard
+
+        def figures(key: str) -> tuple[Percentiles | None, Percentiles | None]:
+            record = records.get(key)
+            if record is None or heard:
+                return self.figures(key, now_s)
+            return record.figures(now_s)
+
+        return figures
 
     def latency(self, endpoint_key: str, now_s: float, credential: str = "") -> Percentiles | None:
         """The first of `figures`."""
@@ -420,10 +434,6 @@ class Health:
     def _trouble(self, until: dict[str, float], key: str, end_s: float) -> None:
         self._troubles.add(until, key, end_s)
         self._over_s = min(self._over_s, end_s)
-
-
-STANDINGS: Final = 32
-"""One more than the highest `Health.standing`, rounded up."""
 
 
 def _absorb(records: dict[str, Record], told: Digest, now_s: float) -> None:

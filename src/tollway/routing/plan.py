@@ -73,12 +73,13 @@ def plan(
         hedged, note = hedge(wishes.hedge, attempts, health, policy, now_s, any_model=any_model)
         pipeline = (note,)
     reserve_nano = 0 if hedged is None else hedged.reserve_nano
+    wanted_nano, least_nano = _ceilings(attempts, policy)
     return Plan(
         requested=request.models,
         attempts=tuple(attempts),
         drops=tuple(drops),
-        wanted_nano=_ceiling(attempts, policy, least=False) + reserve_nano,
-        least_nano=_ceiling(attempts, policy, least=True),
+        wanted_nano=wanted_nano + reserve_nano,
+        least_nano=least_nano,
         strategy=_strategy(request.models, len(offers)),
         sort=groups[0][0] if groups else None,
         bonds=bonds,
@@ -165,7 +166,7 @@ def _sifted(
         kept = _keep_if(kept, lambda o: o.tier == only, "service_tier", drops)
     if [offer for offer in kept if offer.endpoint.free_trial]:
         kept = _trials_last(ask, kept, drops)
-    for group in SOFT:
+    for group in SOFT if ask.request.params else ():
         sent = ask.request.params & group
         if sent:
             kept = _supporting(kept, sent, drops)
@@ -209,20 +210,25 @@ def _take(
         model = offer.model.id
         if not fallbacks and not (named(offer, ask.order) if ask.order else n == 0):
             drops.append(_drop("fallbacks_off", offer))
-        elif taken.get(model, 0) >= most:
+        elif (had := taken.get(model, 0)) >= most:
             drops.append(offer.surplus or _drop("attempts_limit", offer))
         else:
-            taken[model] = taken.get(model, 0) + 1
+            taken[model] = had + 1
             attempts.append(attempt(ask, offer, policy))
 
 
-def _ceiling(attempts: list[Attempt], policy: Policy, *, least: bool) -> int:
-    """The dearest attempt, in nano-USD with margin; 0 when there is none."""
-    dearest_pico = 0
+def _ceilings(attempts: list[Attempt], policy: Policy) -> tuple[int, int]:
+    """The dearest attempt with the wanted and with the least output, in nano-USD with margin; 0
+    when there is none."""
+    wanted_pico = least_pico = 0
     for a in attempts:
-        tokens = a.output_tokens_least if least else a.output_tokens_wanted
-        dearest_pico = max(dearest_pico, a.fixed_pico + tokens * a.output_pico)
-    return charge_nano(dearest_pico, policy.margin_ppm)
+        pico = a.fixed_pico + a.output_tokens_wanted * a.output_pico
+        if pico > wanted_pico:
+            wanted_pico = pico
+        pico = a.fixed_pico + a.output_tokens_least * a.output_pico
+        if pico > least_pico:
+            least_pico = pico
+    return charge_nano(wanted_pico, policy.margin_ppm), charge_nano(least_pico, policy.margin_ppm)
 
 
 def _sort(ask: Ask, variants: tuple[str, ...]) -> Sort | None:

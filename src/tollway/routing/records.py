@@ -93,7 +93,8 @@ class Tally:
         self.slot = -1
 
     def add(self, bad: bool, slot: int) -> None:
-        self.turn(slot)
+        if slot > self.slot:
+            self.turn(slot)
         place = self.slot % self._slots
         self._calls[place] += 1
         self._bad[place] += bad
