@@ -295,9 +295,10 @@ class Call:
 
     def _charge(self) -> receipt.Charge:
         """What has passed so far, priced."""
-        charge = receipt.seen(self._facts())
-        assert charge is not None
-        return charge
+        asked = None if self.current is None else self.current.asked()
+        assert asked is not None
+        margin_ppm = self.caller.policy.margin_ppm
+        return receipt.priced(asked, self.request, _ms(self.started_s), margin_ppm)
 
     def _facts(self) -> receipt.Facts:
         current, rival = self.current, self.rival

@@ -223,6 +223,10 @@ def seen(facts: Facts) -> Charge | None:
     return None if facts.asked is None else _seen(facts, facts.asked)
 
 
+def _seen(facts: Facts, asked: Asked) -> Charge:
+    return priced(asked, facts.request, facts.started_ms, facts.margin_ppm)
+
+
 def hedged(facts: Facts) -> Charge | None:
     """What the one that lost a race costs: its input, and what it said before it was cut off, at
     most what was reserved for it. None when nobody lost."""
@@ -234,8 +238,9 @@ def hedged(facts: Facts) -> Charge | None:
     )
 
 
-def _seen(facts: Facts, asked: Asked) -> Charge:
-    request, meter, attempt = facts.request, asked.meter or Meter(), asked.attempt
+def priced(asked: Asked, request: Request, started_ms: int, margin_ppm: int) -> Charge:
+    """What an attempt has brought so far, at the rates of when the request came in."""
+    meter, attempt = asked.meter or Meter(), asked.attempt
     said = meter.usage_or_estimate(request.prompt_tokens_likely)
     if request.images:
         said = msgspec.structs.replace(said, images=request.images)
@@ -246,10 +251,10 @@ def _seen(facts: Facts, asked: Asked) -> Charge:
         attempt.searches_most,
     )
     tier = served(meter.service_tier, attempt.endpoint.service_tier)
-    paid = charge(attempt, believed, facts.started_ms, facts.margin_ppm, tier)
+    paid = charge(attempt, believed, started_ms, margin_ppm, tier)
     if believed is said:
         return paid
-    whole = charge(attempt, said, facts.started_ms, 0, tier)
+    whole = charge(attempt, said, started_ms, 0, tier)
     return msgspec.structs.replace(paid, unbelieved_nano=max(0, whole.cost_nano - paid.cost_nano))
 
 

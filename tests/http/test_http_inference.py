@@ -9,7 +9,7 @@ import pytest
 from support.road import Road as Way
 from support.road import road
 from tollway.http.body import ClientGone
-from tollway.http.inference import _watched
+from tollway.http.inference import _Watched
 from tollway.http.wire import AsgiWire
 
 
@@ -22,17 +22,17 @@ class Road:
         self.left = True
 
 
-def test_a_client_that_left_before_it_was_watched_is_not_carried_further() -> None:
+def test_a_client_that_left_before_it_was_Watched_is_not_carried_further() -> None:
     road, wire = Road(), AsgiWire(None)
     wire.gone = True
-    with pytest.raises(ClientGone), _watched(cast(Any, road), wire):
+    with pytest.raises(ClientGone), _Watched(cast(Any, road), wire):
         raise AssertionError("the road was entered")
     assert wire.on_left is None
 
 
-def test_a_client_that_leaves_while_it_is_watched_is_told_to_the_call() -> None:
+def test_a_client_that_leaves_while_it_is_Watched_is_told_to_the_call() -> None:
     road, wire = Road(), AsgiWire(None)
-    with _watched(cast(Any, road), wire):
+    with _Watched(cast(Any, road), wire):
         assert wire.on_left is not None
         wire.on_left()
     assert (road.left, wire.on_left) == (True, None)

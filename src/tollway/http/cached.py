@@ -131,7 +131,9 @@ async def _tell(
     for piece in pieces:
         slow = reply.write(piece)
         await (asyncio.sleep(0) if slow is None else slow)
-    await reply.end(last)
+    slow = reply.end(last)
+    if slow is not None:
+        await slow
 
 
 _HIT = (b"x-openrouter-cache-status", b"HIT")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 BODY_WAITS_BYTES: Final = 64 * 1024
 """Of a body that nobody has asked for yet; beyond it the socket is not read on."""
 
+LF, CR = 10, 13
+
 JOINED_BYTES: Final = 64 * 1024
 """Up to here copying a body behind its head is cheaper than a second write."""
 
@@ -164,18 +166,17 @@ class Exchange:
     def _start(self, status: int, headers: Headers) -> None:
         if self.started:
             raise RuntimeError("the head of this answer is written already")
-        lines = [_status_line(status), self._connection.server_headers()]
+        own = self._connection.server_headers()
+        lines = [_status_line(status), own]
         closes = False
         for name, value in headers:
-            if b"\n" in value or b"\r" in value or b"\0" in value:
-                raise RuntimeError(f"the value of the header {name!r} has a line break in it")
+            lines.append(b"%b: %b\r\n" % (name, value))
             if name == b"content-length":
                 self._due_bytes = int(value)
             elif name == b"transfer-encoding":
                 self._chunked = value.lower() == b"chunked"
             elif name == b"connection":
                 closes = b"close" in value.lower()
-            lines += (name, b": ", value, b"\r\n")
         self._mute = self._mute or status in (204, 304)
         if not self._mute and self._due_bytes is None and not self._chunked:
             if self._chunks:
@@ -188,7 +189,11 @@ class Exchange:
         elif not self.keep_alive:
             lines.append(b"connection: close\r\n")
         lines.append(b"\r\n")
-        self._head = b"".join(lines)
+        head = b"".join(lines)
+        breaks = len(lines) - 1 + own.count(LF)
+        if head.count(LF) != breaks or head.count(CR) != breaks or 0 in head:
+            raise RuntimeError("a header of the answer has a line break or NUL in it")
+        self._head = head
         self.started, self.awaits_continue = True, False
 
     def _write(self, data: bytes, *, last: bool = False) -> Awaitable[object] | None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -32,12 +31,7 @@ from .wire import AsgiWire, Wire
 
 log = logging.getLogger("tollway")
 
-_HEARD = (
-    b"x-session-id",
-    b"anthropic-version",
-    b"anthropic-beta",
-    b"x-anthropic-beta",
-)
+_HEARD = frozenset({b"x-session-id", b"anthropic-version", b"anthropic-beta", b"x-anthropic-beta"})
 """Headers that dialects read."""
 
 EXPLAINED = {
@@ -108,18 +102,16 @@ class Reply:
         if not getattr(request, "sse", True):
             self._type, self._keep_alive = _JSON, BLANK
 
-    async def whole(
+    def whole(
         self, status: int, body: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()
-    ) -> None:
-        """A complete JSON answer."""
+    ) -> Awaitable[object] | None:
+        """A complete JSON answer. This and what follows: see `flow.Write`."""
         self.head_sent = True
         length = (b"content-length", b"%d" % len(body))
-        slow = self.wire.whole(status, (_JSON, length, *headers, *CORS_HEADERS), body)
-        if slow is not None:
-            await slow
+        return self.wire.whole(status, (_JSON, length, *headers, *CORS_HEADERS), body)
 
     def write(self, data: bytes) -> Awaitable[object] | None:
-        """The next piece of a stream, in the caller's bytes. See `flow.Write`."""
+        """The next piece of a stream, in the caller's bytes."""
         call = self.call
         assert call is not None
         self.silent_since = call.gateway.clock()
@@ -129,29 +121,26 @@ class Reply:
         headers = (self._type, *_UNBUFFERED, *self._named(), *self.more, *CORS_HEADERS)
         return self.wire.begin(200, headers, data)
 
-    async def end(self, data: bytes) -> None:
+    def end(self, data: bytes) -> Awaitable[object] | None:
         """The last piece of a stream, or the one whole body."""
         self.ended = True
         if not self.streamed:
-            await self.whole(200, data, (*self._named(), *self.more))
-            return
-        if not self.head_sent:
-            slow = self.write(data)
-            if slow is not None:
-                await slow
-            data = b""
-        slow = self.wire.end(data)
-        if slow is not None:
-            await slow
+            return self.whole(200, data, (*self._named(), *self.more))
+        return self.wire.end(data) if self.head_sent else self._at_once(data)
+
+    async def _at_once(self, data: bytes) -> None:
+        """A stream of one piece."""
+        await _taken(self.write(data))
+        await _taken(self.wire.end(b""))
 
     async def fail(self, error: errors.TollwayError, render_error: Any) -> None:
         """The error, as an answer of its own or as the last event of one that has begun."""
         if not self.head_sent:
             self.ended = True
             more = (*_error_headers(error), *self._named())
-            await self.whole(error.status, render_error(error), more)
+            await _taken(self.whole(error.status, render_error(error), more))
         elif self.streamed and self.call is not None:
-            await self.end(self.call.failure(error))
+            await _taken(self.end(self.call.failure(error)))
 
     def heartbeat(self, now: float) -> None:
         """Called now and then from outside: a comment on a silent stream. It is written by a task
@@ -164,9 +153,7 @@ class Reply:
 
     async def _comment(self) -> None:
         if not self.ended:
-            slow = self.write(self._keep_alive)
-            if slow is not None:
-                await slow
+            await _taken(self.write(self._keep_alive))
 
     def _named(self) -> tuple[tuple[bytes, bytes], ...]:
         """The generation, once it is certain that its record can be looked up."""
@@ -236,7 +223,7 @@ class Inference:
         reply.speak(spoken, request)
         gateway.running += 1
         try:
-            with _watched(call, reply.wire):
+            with _Watched(call, reply.wire):
                 wish = _wish(caller, request, headers)
                 if wish is None or not gateway.settings.cache_bytes_max:
                     await self._answer(call, reply)
@@ -286,7 +273,7 @@ class Inference:
         else:
             refused = None if plan.attempts else refusal(plan, self.gateway.index).body()
             told = {**explained(plan), "refusal": refused}
-        await reply.whole(200, msgspec.json.encode({"data": told}))
+        await _taken(reply.whole(200, msgspec.json.encode({"data": told})))
 
     async def _asked(
         self,
@@ -330,7 +317,7 @@ class Inference:
         counted = spoken.count_tokens(body, _heard(scope, headers), path)
         if counted.models and not any(map(router_of, counted.models)):
             self.gateway.index.offers(counted.models)  # raises for what is no model here
-        await reply.whole(200, counted.body)
+        await _taken(reply.whole(200, counted.body))
 
     async def _caller(self, scope: Any, headers: Mapping[bytes, bytes]) -> Caller:
         """Raises CallerError 401/403 and Unavailable."""
@@ -364,17 +351,27 @@ class Inference:
                 reply.heartbeat(now)
 
 
-@contextmanager
-def _watched(call: Call, wire: Wire) -> Iterator[None]:
-    """Meanwhile the call is told when its client leaves. Raises ClientGone for one that has left
-    already: nothing is held for it."""
-    if wire.gone:
-        raise ClientGone
-    wire.on_left = call.leave
-    try:
-        yield
-    finally:
-        wire.on_left = None
+class _Watched:
+    """Within, the call is told when its client leaves. Entering raises ClientGone for one that has
+    left already: nothing is held for it."""
+
+    __slots__ = ("_call", "_wire")
+
+    def __init__(self, call: Call, wire: Wire) -> None:
+        self._call, self._wire = call, wire
+
+    def __enter__(self) -> None:
+        if self._wire.gone:
+            raise ClientGone
+        self._wire.on_left = self._call.leave
+
+    def __exit__(self, *_: object) -> None:
+        self._wire.on_left = None
+
+
+async def _taken(slow: Awaitable[object] | None) -> None:
+    if slow is not None:
+        await slow
 
 
 def _wish(caller: Caller, request: Request, headers: Mapping[bytes, bytes]) -> Wanted | None:
@@ -391,22 +388,24 @@ def _error_headers(error: errors.TollwayError) -> tuple[tuple[bytes, bytes], ...
 
 def _told(headers: Mapping[bytes, bytes]) -> Told | None:
     """How much of routing the caller asked to read."""
+    if _METADATA.isdisjoint(headers):
+        return None
     if headers.get(b"x-tollway-metadata") == b"enabled":
         return "tollway"
-    if any(headers.get(name) == b"enabled" for name in _METADATA):
-        return "openrouter"
-    return None
+    names = (b"x-openrouter-metadata", b"x-openrouter-experimental-metadata")
+    return "openrouter" if any(headers.get(name) == b"enabled" for name in names) else None
 
 
-_METADATA = (b"x-openrouter-metadata", b"x-openrouter-experimental-metadata")
+_METADATA = frozenset(
+    {b"x-tollway-metadata", b"x-openrouter-metadata", b"x-openrouter-experimental-metadata"}
+)
 
 
 def _heard(scope: Any, headers: Mapping[bytes, bytes]) -> Mapping[str, str]:
     """What dialects read besides the body; `x-tollway-alt` is the query's `alt`."""
     heard = {
-        name.decode(): value.decode("utf-8", "replace")
-        for name in _HEARD
-        if (value := headers.get(name)) is not None
+        name.decode(): headers[name].decode("utf-8", "replace")
+        for name in _HEARD.intersection(headers)
     }
     alt = _query(scope, "alt")
     if alt is not None:

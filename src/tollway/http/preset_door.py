@@ -50,7 +50,7 @@ async def parsed(
 
 def may_name(body: bytes, path: str) -> bool:
     """False where neither can hold the name of a preset."""
-    return b"preset" in body or "preset" in path
+    return body.find(b"preset") >= 0 or "preset" in path
 
 
 async def completed(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Any, ClassVar, Final, cast
 from urllib.parse import unquote
@@ -123,19 +123,19 @@ class Connection(asyncio.Protocol):
             self._head_bytes += head
             self._head_tail = data[-3:]
             if self._head_bytes > HEAD_LIMIT_BYTES:
-                self._refuse(431, errors.head_too_large(HEAD_LIMIT_BYTES))
+                self._refuse(errors.head_too_large(HEAD_LIMIT_BYTES))
                 return
-            if b"pgrade" in data:
+            if data.find(b"pgrade") >= 0:
                 data = _without_upgrade(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             pass  # cut in two, the word was overlooked; the request goes on without its body
         except httptools.HttpParserError:
-            self._refuse(400, errors.bad_http())
+            self._refuse(errors.bad_http())
             return
         if self._framing_bytes > HEAD_LIMIT_BYTES:
-            self._refuse(431, errors.head_too_large(HEAD_LIMIT_BYTES))
+            self._refuse(errors.head_too_large(HEAD_LIMIT_BYTES))
         elif self._receiving and self._due_s == inf:
             self._due(self._deadlines.body if self._in_body else self._deadlines.head)
 
@@ -290,14 +290,14 @@ class Connection(asyncio.Protocol):
         task.add_done_callback(self._state.tasks.discard)
 
     async def _answer(self, exchange: Exchange, scope: Any) -> None:
-        failure: errors.TollwayError = errors.Internal()
+        failure: Callable[[], errors.TollwayError] = errors.Internal
         try:
             if self._writable is not None:  # a client that does not read gets one answer, not many
                 await self._writable.wait()
             if not exchange.gone:
                 await self._app(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
-            failure = errors.shutting_down()
+            failure = errors.shutting_down
             raise
         except Exception:
             log.exception("a request failed by our own fault")
@@ -307,7 +307,7 @@ class Connection(asyncio.Protocol):
         finally:
             if not (exchange.complete or exchange.gone):
                 if exchange.unsaid:
-                    self._say(failure.status, failure)
+                    self._say(failure())
                 self.transport.close()
 
     def _pause_reading(self) -> None:
@@ -315,20 +315,20 @@ class Connection(asyncio.Protocol):
             self._read_paused = True
             self.transport.pause_reading()
 
-    def _refuse(self, status: int, error: errors.TollwayError) -> None:
+    def _refuse(self, error: errors.TollwayError) -> None:
         """Answer what is arriving below the application, which has not seen it, and close. Where an
         answer has begun, or another one is on its way, closing has to say it."""
         arriving = self._exchange if self._receiving else None
         alone = all(exchange is arriving for exchange in self._exchanges)
         if alone and (arriving is None or arriving.unsaid):
-            self._say(status, error)
+            self._say(error)
         self.transport.close()
 
-    def _say(self, status: int, error: errors.TollwayError) -> None:
+    def _say(self, error: errors.TollwayError) -> None:
         body = msgspec.json.encode(error.body())
         self.transport.write(
             b"%bcontent-type: application/json\r\nconnection: close\r\n"
-            b"content-length: %d\r\n\r\n%b" % (STATUS_LINES[status], len(body), body)
+            b"content-length: %d\r\n\r\n%b" % (STATUS_LINES[error.status], len(body), body)
         )
 
     # ---- time ------------------------------------------------------------------------------------
@@ -356,7 +356,7 @@ class Connection(asyncio.Protocol):
                 self.transport.close()
         else:
             waited_s = self._deadlines.body if self._in_body else self._deadlines.head
-            self._refuse(408, errors.request_timeout(waited_s))
+            self._refuse(errors.request_timeout(waited_s))
 
     def _watch(self, waiting: int) -> None:
         self._stall = self.loop.call_later(self._deadlines.stalled, self._look_at_reader, waiting)
@@ -378,9 +378,13 @@ class Connection(asyncio.Protocol):
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
+HASH: Final = 35
+"""As a number: a byte is found five times faster than bytes of length one."""
+
+
 def _path_and_query(url: bytes) -> tuple[str, bytes]:
     """Of a request's target, which proxies' clients send with scheme and host."""
-    if url[:1] != b"/" or b"#" in url:
+    if url[:1] != b"/" or HASH in url:
         parsed = httptools.parse_url(url)
         return (parsed.path or b"/").decode("ascii"), parsed.query or b""
     path, _, query = url.partition(b"?")

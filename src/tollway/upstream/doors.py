@@ -5,7 +5,8 @@ Decides nothing else. It is what the gateway holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from . import Answer
 from .sandbox import SCHEME, SandboxTransport
@@ -19,7 +20,7 @@ class Doors:
         self.http = http
         self.sandbox = sandbox
 
-    async def open(
+    def open(
         self,
         method: str,
         url: str,
@@ -29,10 +30,10 @@ class Doors:
         total_timeout_s: float,
         idle_timeout_s: float,
         on_sent: Callable[[], None] | None = None,
-    ) -> Answer:
-        """Raises AttemptFailed."""
+    ) -> Coroutine[Any, Any, Answer]:
+        """Raises AttemptFailed when awaited."""
         door = self.sandbox if url.startswith(SCHEME) else self.http
-        return await door.open(
+        return door.open(
             method,
             url,
             headers,
