@@ -165,8 +165,8 @@ MUTANTS: list[tuple[str, str, str, Check]] = [
     ("windows", "at.year * 12 + at.month - 1", "at.month", midnight),
     ("sqlite", '("save_budgets", [row for _, row in sorted(desk.changed_budgets.items())]),', "", key_limit),
     ("sqlite", '("add_rollups", [row for _, row in sorted(desk.rollups.items())]),', "", records),
-    ("sqlite", "        _TRANSFERS.decode(found[3]),\n", "", one_effect),
-    ("sqlite", '        "holds": _json(sorted(set(holds))),', '        "holds": "[]",', one_effect),
+    ("sqlite", '_rows(connection, "load_transfers", transfers, _TRANSFERS)', "()", one_effect),
+    ("sqlite", '_rows(connection, "load_holds", holds, _HOLDS)', "[]", one_effect),
 ]  # fmt: skip
 
 CHECKS = (

@@ -1,38 +1,42 @@
 -- What the ledger asks of SQLite. Rows travel as JSON arrays, a table at a time; the order of
 -- columns is the order of fields in rows.py and entries.Generation.
 
--- name: load
--- Everything a batch touches, as one row of four JSON arrays: holds by id, the accounts of the
--- workspaces and the budgets of the keys of commands and holds, transfers by id.
-WITH
-  found AS MATERIALIZED (
-    SELECT hold.* FROM json_each(:holds) AS wanted CROSS JOIN hold ON hold.id = wanted.value),
-  spaces AS (SELECT value FROM json_each(:workspaces) UNION SELECT workspace FROM found),
-  keys AS (SELECT value FROM json_each(:keys) UNION SELECT key_id FROM found)
-SELECT
-  (SELECT json_group_array(json_array(
-      id, workspace, key_id, provider, amount_nano, at_ms, day, deadline_ms, epoch, state,
-      progress_charge_nano, progress_cost_nano, charged_nano, lost_nano, ended_ms, reason,
-      json(progress_of)))
-    FROM found),
-  (SELECT json_group_array(json_array(workspace, kind, posted, held))
-    FROM account WHERE workspace IN spaces),
-  (SELECT json_group_array(json_array(
-      key_id, limit_nano, reset, day, held_nano, usage_nano, usage_day_nano, usage_week_nano,
-      usage_month_nano))
-    FROM budget WHERE key_id IN keys),
-  (SELECT json_group_array(json_array(
-      id, workspace, source, target, nano, reason, provider, hold_id, at_ms))
-    FROM transfer WHERE id IN (SELECT value FROM json_each(:transfers)));
+-- name: load_holds
+-- What a batch touches, a table at a time, as one JSON array each. What is wanted stands first in
+-- every join: a subquery with IN, or a UNION, would build a temporary table for a single id.
+SELECT json_group_array(json_array(
+    hold.id, workspace, key_id, provider, amount_nano, at_ms, day, deadline_ms, epoch, state,
+    progress_charge_nano, progress_cost_nano, charged_nano, lost_nano, ended_ms, reason,
+    json(progress_of)))
+FROM json_each(?) AS wanted CROSS JOIN hold ON hold.id = wanted.value;
 
--- name: recorded
--- Which of these generations have been written already.
-SELECT id FROM generation WHERE id IN (SELECT value FROM json_each(?));
+-- name: load_accounts
+-- Of some workspaces.
+SELECT json_group_array(json_array(workspace, kind, posted, held))
+FROM json_each(?) AS wanted CROSS JOIN account ON workspace = wanted.value;
+
+-- name: load_budgets
+-- Of some keys.
+SELECT json_group_array(json_array(
+    key_id, limit_nano, reset, day, held_nano, usage_nano, usage_day_nano, usage_week_nano,
+    usage_month_nano))
+FROM json_each(?) AS wanted CROSS JOIN budget ON key_id = wanted.value;
+
+-- name: load_transfers
+-- Under some ids of their own.
+SELECT json_group_array(json_array(
+    transfer.id, workspace, source, target, nano, reason, provider, hold_id, at_ms))
+FROM json_each(?) AS wanted CROSS JOIN transfer ON transfer.id = wanted.value;
 
 -- name: load_windows
--- The windows of some buckets. Only holds that are limited in number ask.
+-- Of some buckets. Only holds that are limited in number ask.
 SELECT json_group_array(json_array(bucket, period, number, used))
-FROM rate_window WHERE bucket IN (SELECT value FROM json_each(?));
+FROM json_each(?) AS wanted CROSS JOIN rate_window ON bucket = wanted.value;
+
+-- name: load_recorded
+-- Which of these generations have been written already.
+SELECT json_group_array(generation.id)
+FROM json_each(?) AS wanted CROSS JOIN generation ON generation.id = wanted.value;
 
 -- name: save_windows
 INSERT INTO rate_window (bucket, period, number, used)

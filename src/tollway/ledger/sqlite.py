@@ -15,7 +15,7 @@ import logging
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import apsw
 import msgspec
@@ -42,6 +42,7 @@ from .rules import Abandon, Desk, LedgerError
 
 log = logging.getLogger(__name__)
 SQL = load_queries(Path(__file__).with_name("queries.sql"))
+T = TypeVar("T")
 
 
 class Recovered(msgspec.Struct, frozen=True):
@@ -164,54 +165,52 @@ def load(
 ) -> Desk:
     """A desk with every row these commands touch: balances as they are now, since other processes
     write too."""
-    holds: list[str] = []
+    holds: set[str] = set()
     workspaces: set[str] = set()
     keys: set[str] = set()
-    transfers: list[str] = []
+    transfers: set[str] = set()
     buckets: set[str] = set()
-    records: list[str] = []
+    records: set[str] = set()
     for command in commands:
         match command:
             case Hold():
-                holds.append(command.id)
+                holds.add(command.id)
                 workspaces.add(command.workspace)
                 keys.add(command.key_id)
                 for count in command.counts:
                     buckets.add(count.bucket)
-            case Record():
-                records.append(command.generation.id)
             case Transfer():
-                transfers.append(command.id)
+                transfers.add(command.id)
                 workspaces.add(command.workspace)
+            case Record():
+                records.add(command.generation.id)
             case None:
                 pass
             case _:
-                holds.append(command.hold_id)
-    recorded: list[str] = []
-    if records:
-        recorded = [row[0] for row in connection.execute(SQL["recorded"], (_json(records),))]
-    if not holds and not transfers:
-        return Desk(epoch, recorded=recorded)
-    windows: list[Window] = []
-    if buckets:
-        rows: Any = connection.execute(SQL["load_windows"], (_json(sorted(buckets)),)).get
-        windows = _WINDOWS.decode(rows)
-    wanted = {
-        "holds": _json(sorted(set(holds))),
-        "workspaces": _json(sorted(workspaces)),
-        "keys": _json(sorted(keys)),
-        "transfers": _json(transfers),
-    }
-    found: Any = connection.execute(SQL["load"], wanted).get
+                holds.add(command.hold_id)
+    found = _rows(connection, "load_holds", holds, _HOLDS)
+    for row in found:
+        workspaces.add(row.workspace)
+        keys.add(row.key_id)
     return Desk(
         epoch,
-        _HOLDS.decode(found[0]),
-        _ACCOUNTS.decode(found[1]),
-        _BUDGETS.decode(found[2]),
-        _TRANSFERS.decode(found[3]),
-        windows,
-        recorded,
+        holds=found,
+        accounts=_rows(connection, "load_accounts", workspaces, _ACCOUNTS),
+        budgets=_rows(connection, "load_budgets", keys, _BUDGETS),
+        transfers=_rows(connection, "load_transfers", transfers, _TRANSFERS),
+        windows=_rows(connection, "load_windows", buckets, _WINDOWS),
+        recorded=_rows(connection, "load_recorded", records, _IDS),
     )
+
+
+def _rows(
+    connection: apsw.Connection, query: str, wanted: set[str], decoder: msgspec.json.Decoder[list[T]]
+) -> list[T]:
+    """The rows of some ids; of none, nothing is asked."""
+    if not wanted:
+        return []
+    found: Any = connection.execute(SQL[query], (_json(sorted(wanted)),)).get
+    return decoder.decode(found)
 
 
 def save(connection: apsw.Connection, desk: Desk) -> None:
@@ -259,3 +258,4 @@ _ACCOUNTS = msgspec.json.Decoder(list[Account])
 _BUDGETS = msgspec.json.Decoder(list[Budget])
 _WINDOWS = msgspec.json.Decoder(list[Window])
 _TRANSFERS = msgspec.json.Decoder(list[TransferRow])
+_IDS = msgspec.json.Decoder(list[str])
