@@ -163,8 +163,8 @@ MUTANTS: list[tuple[str, str, str, Check]] = [
     ("rules", "source.kind == WALLET and source.available < command.nano", "source.kind == WALLET and source.posted < command.nano", random_lives),
     ("windows", "(day + 3) // 7\n", "day // 7\n", midnight),
     ("windows", "at.year * 12 + at.month - 1", "at.month", midnight),
-    ("sqlite", '("save_budgets", [row for _, row in sorted(desk.changed_budgets.items())]),', "", key_limit),
-    ("sqlite", '("add_rollups", [row for _, row in sorted(desk.rollups.items())]),', "", records),
+    ("sqlite", '    _write_each(connection, "change_budget", old_budgets)\n', "", key_limit),
+    ("sqlite", '    _write_each(connection, "add_rollup", desk.rollups.values())\n', "", records),
     ("sqlite", '_rows(connection, "load_transfers", transfers, _TRANSFERS)', "()", one_effect),
     ("sqlite", '_rows(connection, "load_holds", holds, _HOLDS)', "[]", one_effect),
 ]  # fmt: skip

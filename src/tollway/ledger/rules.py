@@ -108,6 +108,9 @@ class Desk:
         self.transfers = {row.id: row for row in transfers if row.id is not None}
         self.windows = {(row.bucket, row.period): row for row in windows}
         self.recorded = set(recorded)
+        self.stored_holds = frozenset(self.holds)
+        self.stored_accounts = frozenset(self.accounts)
+        self.stored_budgets = frozenset(self.budgets)
         self.changed_windows: dict[tuple[str, str], Window] = {}
         self.changed_holds: dict[str, HoldRow] = {}
         self.changed_accounts: dict[tuple[str, str], Account] = {}

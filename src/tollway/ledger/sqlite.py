@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import logging
 from asyncio import Future
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import apsw
 import msgspec
+from msgspec.structs import astuple
 
 from ..store.lock import HomeLock
 from ..store.queries import load_queries
@@ -42,6 +43,7 @@ from .rules import Abandon, Desk, LedgerError
 
 log = logging.getLogger(__name__)
 SQL = load_queries(Path(__file__).with_name("queries.sql"))
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -214,23 +216,59 @@ def _rows(
 
 
 def save(connection: apsw.Connection, desk: Desk) -> None:
-    """Write what changed on a desk, a table at a time, in the order of ids."""
-    changed: tuple[tuple[str, list[Any]], ...] = (
-        ("save_holds", list(desk.changed_holds.values())),
-        ("save_accounts", [row for _, row in sorted(desk.changed_accounts.items())]),
-        ("save_budgets", [row for _, row in sorted(desk.changed_budgets.items())]),
-        ("add_transfers", desk.new_transfers),
-        ("add_generations", [_generation_row(made) for made in desk.new_generations]),
-        ("save_windows", [row for _, row in sorted(desk.changed_windows.items())]),
-        ("add_rollups", [row for _, row in sorted(desk.rollups.items())]),
+    """Write what changed on a desk, a table at a time. Holds and transfers, which every request
+    has of its own, go together as JSON: bound one by one, each would hand over the interpreter
+    lock. Rows that requests share are few; a generation's detail would be JSON within JSON."""
+    new_holds, old_holds = _apart(desk.changed_holds, desk.stored_holds)
+    _write(connection, "add_holds", new_holds)
+    _write(connection, "change_holds", [_hold_change(row) for row in old_holds])
+    _write(connection, "add_transfers", desk.new_transfers)
+    new_accounts, old_accounts = _apart(desk.changed_accounts, desk.stored_accounts)
+    _write_each(connection, "add_account", new_accounts)
+    _write_each(connection, "change_account", old_accounts)
+    new_budgets, old_budgets = _apart(desk.changed_budgets, desk.stored_budgets)
+    _write_each(connection, "save_budget", new_budgets)
+    _write_each(connection, "change_budget", old_budgets)
+    _write_each(connection, "save_window", desk.changed_windows.values())
+    _write_each(connection, "add_rollup", desk.rollups.values())
+    if desk.new_generations:
+        connection.executemany(
+            SQL["add_generation"], [_generation_row(made) for made in desk.new_generations]
+        )
+
+
+def _apart(changed: Mapping[K, T], stored: Set[K]) -> tuple[list[T], list[T]]:
+    """(new, old): rows that the table does not have yet, and rows that it has."""
+    new = [row for key, row in changed.items() if key not in stored]
+    return new, [row for key, row in changed.items() if key in stored]
+
+
+def _write(connection: apsw.Connection, query: str, rows: Sequence[Any]) -> None:
+    if rows:
+        connection.execute(SQL[query], (_json(rows),))
+
+
+def _write_each(connection: apsw.Connection, query: str, rows: Collection[Any]) -> None:
+    if rows:
+        connection.executemany(SQL[query], map(astuple, rows))
+
+
+def _hold_change(row: HoldRow) -> tuple[Any, ...]:
+    return (
+        row.id,
+        row.state,
+        row.progress_charge_nano,
+        row.progress_cost_nano,
+        row.charged_nano,
+        row.lost_nano,
+        row.ended_ms,
+        row.reason,
+        row.progress_of,
     )
-    for name, rows in changed:
-        if rows:
-            connection.execute(SQL[name], (_json(rows),))
 
 
 def _generation_row(made: Generation) -> tuple[Any, ...]:
-    return (*msgspec.structs.astuple(made)[:-1], made.detail.decode())
+    return (*astuple(made)[:-1], made.detail.decode())
 
 
 def _json(value: Any) -> str:
