@@ -152,7 +152,7 @@ MUTANTS: list[tuple[str, str, str, Check]] = [
     ("rules", "        budget.held_nano = 0\n", "        pass\n", midnight),
     ("rules", "    budget.usage_day_nano = 0\n", "", random_lives),
     ("rules", "        if day > row.day:", "        if day != row.day:", random_lives),
-    ("rules", "    if hold.day == budget.day:\n", "    if True:\n", random_lives),
+    ("rules", "    if today:\n", "    if True:\n", random_lives),
     ("rules", "max(hold.progress_charge_nano or 0, command.charge_nano)", "command.charge_nano", abandoned),
     ("rules", "    possible = () if delivered else ", "    possible = () if True else ", abandoned),
     ("rules", "type(amount) is not int or not 0 <= amount", "type(amount) is not int or not -100 <= amount", bad_amounts),

@@ -42,14 +42,13 @@ FROM json_each(?) AS wanted CROSS JOIN generation ON generation.id = wanted.valu
 SELECT bucket, period, number, used FROM rate_window WHERE bucket = ? AND period = ?;
 
 -- name: add_holds
+-- New ones, open. What became of them in the same batch is written as a change.
 INSERT INTO hold (
   id, workspace, key_id, provider, amount_nano, at_ms, day, deadline_ms, epoch, state,
-  progress_charge_nano, progress_cost_nano, charged_nano, lost_nano, ended_ms, reason,
-  progress_of)
+  charged_nano, lost_nano)
 SELECT
   value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7,
-  value->>8, value->>9, value->>10, value->>11, value->>12, value->>13, value->>14, value->>15,
-  value->>16
+  value->>8, 'open', 0, 0
 FROM jsonb_each(?);
 
 -- name: change_holds

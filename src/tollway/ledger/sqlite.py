@@ -206,12 +206,15 @@ def load(
 
 
 def _rows(
-    connection: apsw.Connection, query: str, wanted: set[str], decoder: msgspec.json.Decoder[list[T]]
+    connection: apsw.Connection,
+    query: str,
+    wanted: set[str],
+    decoder: msgspec.json.Decoder[list[T]],
 ) -> list[T]:
     """The rows of some ids; of none, nothing is asked."""
     if not wanted:
         return []
-    found: Any = connection.execute(SQL[query], (_json(sorted(wanted)),)).get
+    found: Any = connection.execute(SQL[query], (_json(wanted),)).get
     return decoder.decode(found)
 
 
@@ -219,9 +222,8 @@ def save(connection: apsw.Connection, desk: Desk) -> None:
     """Write what changed on a desk, a table at a time. Holds and transfers, which every request
     has of its own, go together as JSON: bound one by one, each would hand over the interpreter
     lock. Rows that requests share are few; a generation's detail would be JSON within JSON."""
-    new_holds, old_holds = _apart(desk.changed_holds, desk.stored_holds)
-    _write(connection, "add_holds", new_holds)
-    _write(connection, "change_holds", [_hold_change(row) for row in old_holds])
+    _write(connection, "add_holds", [_new_hold(row) for row in desk.new_holds])
+    _write(connection, "change_holds", [_hold_change(row) for row in desk.changed_holds.values()])
     _write(connection, "add_transfers", desk.new_transfers)
     new_accounts, old_accounts = _apart(desk.changed_accounts, desk.stored_accounts)
     _write_each(connection, "add_account", new_accounts)
@@ -251,6 +253,20 @@ def _write(connection: apsw.Connection, query: str, rows: Sequence[Any]) -> None
 def _write_each(connection: apsw.Connection, query: str, rows: Collection[Any]) -> None:
     if rows:
         connection.executemany(SQL[query], map(astuple, rows))
+
+
+def _new_hold(row: HoldRow) -> tuple[Any, ...]:
+    return (
+        row.id,
+        row.workspace,
+        row.key_id,
+        row.provider,
+        row.amount_nano,
+        row.at_ms,
+        row.day,
+        row.deadline_ms,
+        row.epoch,
+    )
 
 
 def _hold_change(row: HoldRow) -> tuple[Any, ...]:
