@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from asyncio import Future
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -222,8 +223,8 @@ def save(connection: apsw.Connection, desk: Desk) -> None:
     """Write what changed on a desk, a table at a time. Holds and transfers, which every request
     has of its own, go together as JSON: bound one by one, each would hand over the interpreter
     lock. Rows that requests share are few; a generation's detail would be JSON within JSON."""
-    _write(connection, "add_holds", [_new_hold(row) for row in desk.new_holds])
-    _write(connection, "change_holds", [_hold_change(row) for row in desk.changed_holds.values()])
+    _write(connection, "add_holds", [*map(_NEW_HOLD, desk.new_holds)])
+    _write(connection, "change_holds", [*map(_HOLD_CHANGE, desk.changed_holds.values())])
     _write(connection, "add_transfers", desk.new_transfers)
     new_accounts, old_accounts = _apart(desk.changed_accounts, desk.stored_accounts)
     _write_each(connection, "add_account", new_accounts)
@@ -255,34 +256,6 @@ def _write_each(connection: apsw.Connection, query: str, rows: Collection[Any]) 
         connection.executemany(SQL[query], map(astuple, rows))
 
 
-def _new_hold(row: HoldRow) -> tuple[Any, ...]:
-    return (
-        row.id,
-        row.workspace,
-        row.key_id,
-        row.provider,
-        row.amount_nano,
-        row.at_ms,
-        row.day,
-        row.deadline_ms,
-        row.epoch,
-    )
-
-
-def _hold_change(row: HoldRow) -> tuple[Any, ...]:
-    return (
-        row.id,
-        row.state,
-        row.progress_charge_nano,
-        row.progress_cost_nano,
-        row.charged_nano,
-        row.lost_nano,
-        row.ended_ms,
-        row.reason,
-        row.progress_of,
-    )
-
-
 def _generation_row(made: Generation) -> tuple[Any, ...]:
     return (*astuple(made)[:-1], made.detail.decode())
 
@@ -306,6 +279,29 @@ def _seen(done: Future[Any]) -> None:
         done.exception()
 
 
+_NEW_HOLD = attrgetter(
+    "id",
+    "workspace",
+    "key_id",
+    "provider",
+    "amount_nano",
+    "at_ms",
+    "day",
+    "deadline_ms",
+    "epoch",
+)
+_HOLD_CHANGE = attrgetter(
+    "id",
+    "state",
+    "progress_charge_nano",
+    "progress_cost_nano",
+    "charged_nano",
+    "lost_nano",
+    "ended_ms",
+    "reason",
+    "progress_of",
+)
+"""In the order of `add_holds` and `change_holds`."""
 _ENCODER = msgspec.json.Encoder()
 _HOLDS = msgspec.json.Decoder(list[HoldRow])
 _ACCOUNTS = msgspec.json.Decoder(list[Account])
