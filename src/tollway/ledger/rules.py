@@ -110,8 +110,10 @@ class Desk:
         self.recorded = set(recorded)
         self.stored_accounts = frozenset(self.accounts)
         self.stored_budgets = frozenset(self.budgets)
+        """What the tables have: these rows are updated, others are added."""
         self.changed_windows: dict[tuple[str, str], Window] = {}
         self.new_holds: list[HoldRow] = []
+        """Admitted here; when more became of them, also among the changed."""
         self.changed_holds: dict[str, HoldRow] = {}
         self.changed_accounts: dict[tuple[str, str], Account] = {}
         self.changed_budgets: dict[str, Budget] = {}
