@@ -152,7 +152,7 @@ MUTANTS: list[tuple[str, str, str, Check]] = [
     ("rules", "        budget.held_nano = 0\n", "        pass\n", midnight),
     ("rules", "    budget.usage_day_nano = 0\n", "", random_lives),
     ("rules", "        if day > row.day:", "        if day != row.day:", random_lives),
-    ("rules", "    if hold.day == budget.day:\n", "    if True:\n", random_lives),
+    ("rules", "    if today:\n", "    if True:\n", random_lives),
     ("rules", "max(hold.progress_charge_nano or 0, command.charge_nano)", "command.charge_nano", abandoned),
     ("rules", "    possible = () if delivered else ", "    possible = () if True else ", abandoned),
     ("rules", "type(amount) is not int or not 0 <= amount", "type(amount) is not int or not -100 <= amount", bad_amounts),
@@ -163,10 +163,10 @@ MUTANTS: list[tuple[str, str, str, Check]] = [
     ("rules", "source.kind == WALLET and source.available < command.nano", "source.kind == WALLET and source.posted < command.nano", random_lives),
     ("windows", "(day + 3) // 7\n", "day // 7\n", midnight),
     ("windows", "at.year * 12 + at.month - 1", "at.month", midnight),
-    ("sqlite", '("save_budgets", [row for _, row in sorted(desk.changed_budgets.items())]),', "", key_limit),
-    ("sqlite", '("add_rollups", [row for _, row in sorted(desk.rollups.items())]),', "", records),
-    ("sqlite", "        _TRANSFERS.decode(found[3]),\n", "", one_effect),
-    ("sqlite", '        "holds": _json(sorted(set(holds))),', '        "holds": "[]",', one_effect),
+    ("sqlite", '    _write_each(connection, "change_budget", old_budgets)\n', "", key_limit),
+    ("sqlite", '    _write_each(connection, "add_rollup", desk.rollups.values())\n', "", records),
+    ("sqlite", '_rows(connection, "load_transfers", transfers, _TRANSFERS)', "()", one_effect),
+    ("sqlite", '_rows(connection, "load_holds", holds, _HOLDS)', "[]", one_effect),
 ]  # fmt: skip
 
 CHECKS = (

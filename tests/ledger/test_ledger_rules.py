@@ -137,6 +137,19 @@ def test_a_settle_after_a_void_charges_nothing(books: Books) -> None:
     assert books.one(settle("a", 250)) == Ended("a", False, 0, 0)
 
 
+def test_a_hold_that_ends_in_its_own_batch_is_kept_as_it_ended(books: Books) -> None:
+    answers = books.apply(
+        hold("a", 600, at_ms=3), Progress("a", 100, 80), settle("a", 250, 200, at_ms=5), void("a")
+    )
+    assert answers[1:] == [None, Ended("a", True, 250), Ended("a", False, 250)]
+    kept = books.connection.execute(
+        "SELECT state, amount_nano, at_ms, charged_nano, lost_nano, ended_ms, reason FROM hold"
+    ).fetchall()
+    assert kept == [("posted", 600, 3, 250, 0, 5, "settled")]
+    assert (books.posted()["wallet"], books.held()) == (750, 0)
+    assert books.violations() == []
+
+
 def test_the_same_hold_twice_is_one_hold(books: Books) -> None:
     assert books.apply(hold("a", 600), hold("a", 600)) == [
         Held("a", 600, 400),

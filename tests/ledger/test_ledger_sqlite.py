@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_support import KEY, WS, at, generation, grant, hold, settle, void
+from ledger_support import KEY, WS, at, empty_database, generation, grant, hold, settle, void
 
 from tollway.errors import Unavailable
-from tollway.ledger import reads
+from tollway.ledger import reads, sqlite
 from tollway.ledger.audit import audit
 from tollway.ledger.budgets import set_budget
 from tollway.ledger.entries import Ended, Held, Progress, Refused
@@ -76,6 +76,14 @@ async def test_a_lookup_behind_a_barrier_sees_what_was_called_before(house: Hous
     house.ledger.settle(settle("a", 250))
     await house.ledger.barrier()
     assert (await house.store.read(reads.generation, "a", WS)).charge_nano == 250
+
+
+@pytest.mark.parametrize("query", [name for name in sqlite.SQL if name.startswith("load_")])
+def test_what_a_batch_loads_is_found_by_index_and_without_temporary_tables(query: str) -> None:
+    explained = empty_database().execute("EXPLAIN QUERY PLAN " + sqlite.SQL[query], ("[]",))
+    steps = [step for *_, step in explained]
+    assert steps[0] == "SCAN wanted VIRTUAL TABLE INDEX 1:"
+    assert len(steps) == 2 and steps[1].startswith("SEARCH"), steps
 
 
 async def race(house: House, requests: int) -> tuple[int, list[Refused]]:

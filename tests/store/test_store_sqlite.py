@@ -130,6 +130,18 @@ async def test_order_is_kept_between_batches_and_writes(store: Store) -> None:
     await asyncio.gather(first, second)
 
 
+async def test_a_write_shares_its_commit_with_nobody(store: Store) -> None:
+    before = store.stats()
+    queued = [store.submit(add_each, 1), store.submit(add_each, 2)]
+    writes = [asyncio.ensure_future(store.write(notes)) for _ in range(2)]
+    await asyncio.sleep(0)
+    queued += [store.submit(add_each, 3), store.submit(add_each, 4)]
+    assert await asyncio.gather(*writes) == [[1, 2], [1, 2]]
+    await asyncio.gather(*queued)
+    after = store.stats()
+    assert (after.commits - before.commits, after.commands - before.commands) == (4, 6)
+
+
 async def test_closing_commits_what_was_queued_and_answers_it(store: Store) -> None:
     futures = [store.submit(add_each, n) for n in range(700)]
     await store.close()

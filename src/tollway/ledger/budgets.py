@@ -37,7 +37,7 @@ def set_budget(
     current = window(reset, budget.day)
     held = connection.execute(SQL["held_by_day"], (key_id,))
     budget.held_nano = sum(nano for day, nano in held if window(reset, day) == current)
-    connection.execute(SQL["save_budgets"], (msgspec.json.encode([budget]).decode(),))
+    connection.execute(SQL["save_budget"], msgspec.structs.astuple(budget))
     return budget
 
 

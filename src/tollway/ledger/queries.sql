@@ -1,81 +1,100 @@
--- What the ledger asks of SQLite. Rows travel as JSON arrays, a table at a time; the order of
--- columns is the order of fields in rows.py and entries.Generation.
+-- What the ledger asks of SQLite. Rows travel as JSON arrays, a table at a time, or are bound one by
+-- one; the order of columns is the order of fields in rows.py and entries.Generation.
 
--- name: load
--- Everything a batch touches, as one row of four JSON arrays: holds by id, the accounts of the
--- workspaces and the budgets of the keys of commands and holds, transfers by id.
-WITH
-  found AS MATERIALIZED (
-    SELECT hold.* FROM json_each(:holds) AS wanted CROSS JOIN hold ON hold.id = wanted.value),
-  spaces AS (SELECT value FROM json_each(:workspaces) UNION SELECT workspace FROM found),
-  keys AS (SELECT value FROM json_each(:keys) UNION SELECT key_id FROM found)
-SELECT
-  (SELECT json_group_array(json_array(
-      id, workspace, key_id, provider, amount_nano, at_ms, day, deadline_ms, epoch, state,
-      progress_charge_nano, progress_cost_nano, charged_nano, lost_nano, ended_ms, reason,
-      json(progress_of)))
-    FROM found),
-  (SELECT json_group_array(json_array(workspace, kind, posted, held))
-    FROM account WHERE workspace IN spaces),
-  (SELECT json_group_array(json_array(
-      key_id, limit_nano, reset, day, held_nano, usage_nano, usage_day_nano, usage_week_nano,
-      usage_month_nano))
-    FROM budget WHERE key_id IN keys),
-  (SELECT json_group_array(json_array(
-      id, workspace, source, target, nano, reason, provider, hold_id, at_ms))
-    FROM transfer WHERE id IN (SELECT value FROM json_each(:transfers)));
+-- name: load_holds
+-- What a batch touches, a table at a time, as one JSON array each. What is wanted stands first in
+-- every join: a subquery with IN, or a UNION, would build a temporary table for a single id.
+SELECT json_group_array(json_array(
+    hold.id, workspace, key_id, provider, amount_nano, at_ms, day, deadline_ms, epoch, state,
+    progress_charge_nano, progress_cost_nano, charged_nano, lost_nano, ended_ms, reason,
+    json(progress_of)))
+FROM json_each(?) AS wanted CROSS JOIN hold ON hold.id = wanted.value;
 
--- name: recorded
--- Which of these generations have been written already.
-SELECT id FROM generation WHERE id IN (SELECT value FROM json_each(?));
+-- name: load_accounts
+-- Of some workspaces.
+SELECT json_group_array(json_array(workspace, kind, posted, held))
+FROM json_each(?) AS wanted CROSS JOIN account ON workspace = wanted.value;
+
+-- name: load_budgets
+-- Of some keys.
+SELECT json_group_array(json_array(
+    key_id, limit_nano, reset, day, held_nano, usage_nano, usage_day_nano, usage_week_nano,
+    usage_month_nano))
+FROM json_each(?) AS wanted CROSS JOIN budget ON key_id = wanted.value;
+
+-- name: load_transfers
+-- Under some ids of their own.
+SELECT json_group_array(json_array(
+    transfer.id, workspace, source, target, nano, reason, provider, hold_id, at_ms))
+FROM json_each(?) AS wanted CROSS JOIN transfer ON transfer.id = wanted.value;
 
 -- name: load_windows
--- The windows of some buckets. Only holds that are limited in number ask.
+-- Of some buckets. Only holds that are limited in number ask.
 SELECT json_group_array(json_array(bucket, period, number, used))
-FROM rate_window WHERE bucket IN (SELECT value FROM json_each(?));
+FROM json_each(?) AS wanted CROSS JOIN rate_window ON bucket = wanted.value;
 
--- name: save_windows
-INSERT INTO rate_window (bucket, period, number, used)
-SELECT value->>0, value->>1, value->>2, value->>3 FROM jsonb_each(?) WHERE true
-ON CONFLICT (bucket, period) DO UPDATE SET number = excluded.number, used = excluded.used;
+-- name: load_recorded
+-- Which of these generations have been written already.
+SELECT json_group_array(generation.id)
+FROM json_each(?) AS wanted CROSS JOIN generation ON generation.id = wanted.value;
 
 -- name: window
 SELECT bucket, period, number, used FROM rate_window WHERE bucket = ? AND period = ?;
 
--- name: save_holds
--- New holds, and the new state of old ones.
+-- name: add_holds
+-- New ones, open. What became of them in the same batch is written as a change.
 INSERT INTO hold (
   id, workspace, key_id, provider, amount_nano, at_ms, day, deadline_ms, epoch, state,
-  progress_charge_nano, progress_cost_nano, charged_nano, lost_nano, ended_ms, reason,
-  progress_of)
+  charged_nano, lost_nano)
 SELECT
   value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7,
-  value->>8, value->>9, value->>10, value->>11, value->>12, value->>13, value->>14, value->>15,
-  value->>16
-FROM jsonb_each(?) WHERE true
-ON CONFLICT (id) DO UPDATE SET
-  state = excluded.state,
-  progress_charge_nano = excluded.progress_charge_nano,
-  progress_cost_nano = excluded.progress_cost_nano,
-  progress_of = excluded.progress_of,
-  charged_nano = excluded.charged_nano,
-  lost_nano = excluded.lost_nano,
-  ended_ms = excluded.ended_ms,
-  reason = excluded.reason;
+  value->>8, 'open', 0, 0
+FROM jsonb_each(?);
 
--- name: save_accounts
-INSERT INTO account (workspace, kind, posted, held)
-SELECT value->>0, value->>1, value->>2, value->>3 FROM jsonb_each(?) WHERE true
-ON CONFLICT (workspace, kind) DO UPDATE SET posted = excluded.posted, held = excluded.held;
+-- name: change_holds
+-- What can change of a hold.
+UPDATE hold SET
+  state = value->>1,
+  progress_charge_nano = value->>2,
+  progress_cost_nano = value->>3,
+  charged_nano = value->>4,
+  lost_nano = value->>5,
+  ended_ms = value->>6,
+  reason = value->>7,
+  progress_of = value->>8
+FROM jsonb_each(?) WHERE hold.id = value->>0;
 
--- name: save_budgets
-INSERT INTO budget (
-  key_id, limit_nano, reset, day, held_nano, usage_nano, usage_day_nano, usage_week_nano,
-  usage_month_nano)
+-- name: add_transfers
+INSERT INTO transfer (id, workspace, source, target, nano, reason, provider, hold_id, at_ms)
 SELECT
   value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7,
   value->>8
-FROM jsonb_each(?) WHERE true
+FROM jsonb_each(?);
+
+-- name: add_account
+INSERT INTO account (workspace, kind, posted, held) VALUES (?, ?, ?, ?);
+
+-- name: change_account
+-- Takes the whole row, as every statement for one row does.
+UPDATE account SET posted = ?3, held = ?4 WHERE workspace = ?1 AND kind = ?2;
+
+-- name: change_budget
+-- What requests change of a budget: its counters.
+UPDATE budget SET
+  day = ?4,
+  held_nano = ?5,
+  usage_nano = ?6,
+  usage_day_nano = ?7,
+  usage_week_nano = ?8,
+  usage_month_nano = ?9
+WHERE key_id = ?1;
+
+-- name: save_budget
+-- A new budget, or all of an old one.
+INSERT INTO budget (
+  key_id, limit_nano, reset, day, held_nano, usage_nano, usage_day_nano, usage_week_nano,
+  usage_month_nano)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key_id) DO UPDATE SET
   limit_nano = excluded.limit_nano,
   reset = excluded.reset,
@@ -86,32 +105,22 @@ ON CONFLICT (key_id) DO UPDATE SET
   usage_week_nano = excluded.usage_week_nano,
   usage_month_nano = excluded.usage_month_nano;
 
--- name: add_transfers
-INSERT INTO transfer (id, workspace, source, target, nano, reason, provider, hold_id, at_ms)
-SELECT
-  value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7,
-  value->>8
-FROM jsonb_each(?);
+-- name: save_window
+INSERT INTO rate_window (bucket, period, number, used) VALUES (?, ?, ?, ?)
+ON CONFLICT (bucket, period) DO UPDATE SET number = excluded.number, used = excluded.used;
 
--- name: add_generations
+-- name: add_generation
 INSERT INTO generation (
   id, at_ms, workspace, key_id, model, provider, endpoint, status, charge_nano, prompt_tokens,
   completion_tokens, reasoning_tokens, cached_tokens, estimated, streamed, finish_reason,
   latency_ms, duration_ms, price_version, detail)
-SELECT
-  value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7,
-  value->>8, value->>9, value->>10, value->>11, value->>12, value->>13, value->>14, value->>15,
-  value->>16, value->>17, value->>18, value->>19
-FROM jsonb_each(?);
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
--- name: add_rollups
+-- name: add_rollup
 INSERT INTO rollup (
   workspace, day, key_id, model, endpoint, provider, requests, prompt_tokens,
   completion_tokens, reasoning_tokens, cached_tokens, charge_nano)
-SELECT
-  value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7,
-  value->>8, value->>9, value->>10, value->>11
-FROM jsonb_each(?) WHERE true
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (workspace, day, key_id, model, endpoint, provider) DO UPDATE SET
   requests = requests + excluded.requests,
   prompt_tokens = prompt_tokens + excluded.prompt_tokens,

@@ -1,9 +1,9 @@
 """The rows of the books as the rules work on them. Order of fields = order in `queries.sql`.
 
 Mutable on purpose: they lie on the desk of one batch, are changed by its commands in order, and
-are written back once. They travel as JSON arrays, one per table, since a batch is loaded and saved
-with a handful of statements: each statement costs a hand-over of the interpreter lock, which under
-a busy event loop is what a batch waits for.
+are written back once. They are read as JSON arrays, one per table, so that a batch is loaded with a
+handful of statements: each step of one hands over the interpreter lock, which under a busy event
+loop is what a batch waits for.
 """
 
 from __future__ import annotations

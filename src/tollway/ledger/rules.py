@@ -108,7 +108,12 @@ class Desk:
         self.transfers = {row.id: row for row in transfers if row.id is not None}
         self.windows = {(row.bucket, row.period): row for row in windows}
         self.recorded = set(recorded)
+        self.stored_accounts = frozenset(self.accounts)
+        self.stored_budgets = frozenset(self.budgets)
+        """What the tables have: these rows are updated, others are added."""
         self.changed_windows: dict[tuple[str, str], Window] = {}
+        self.new_holds: list[HoldRow] = []
+        """Admitted here; when more became of them, also among the changed."""
         self.changed_holds: dict[str, HoldRow] = {}
         self.changed_accounts: dict[tuple[str, str], Account] = {}
         self.changed_budgets: dict[str, Budget] = {}
@@ -195,7 +200,8 @@ def _hold(desk: Desk, command: Hold) -> Held | Refused:
         deadline_ms=command.deadline_ms,
         epoch=desk.epoch,
     )
-    desk.holds[row.id] = desk.changed_holds[row.id] = row
+    desk.holds[row.id] = row
+    desk.new_holds.append(row)
     desk.changed_accounts[wallet.workspace, WALLET] = wallet
     desk.changed_budgets[budget.key_id] = budget
     return Held(row.id, granted, wallet.available)
@@ -301,7 +307,9 @@ def _end(
     platform_costs: tuple[PlatformCost, ...],
     generation: Generation | None,
 ) -> Ended:
-    _amounts(charge, cost, *(owed.nano for owed in platform_costs))
+    _amounts(charge, cost)
+    for owed in platform_costs:
+        _amounts(owed.nano)
     if generation is None and state == "posted":
         generation = _bare(hold, "completed", charge, at_ms)
     if generation is not None:
@@ -319,7 +327,7 @@ def _end(
     for owed in platform_costs:
         _move(desk, hold, LOSS, UNRECONCILED, owed.nano, "possible cost", owed.provider, at_ms)
 
-    _count_against_key(desk, hold, charge)
+    _count_against_key(desk, budget, hold, charge)
     hold.state, hold.reason, hold.ended_ms = state, reason, at_ms
     hold.charged_nano, hold.lost_nano = paid, lost
     desk.changed_holds[hold.id] = hold
@@ -339,17 +347,17 @@ def _room(budget: Budget, hold: HoldRow) -> int:
     return max(hold.amount_nano, budget.limit_nano - budget.spent_nano - others)
 
 
-def _count_against_key(desk: Desk, hold: HoldRow, charge: int) -> None:
+def _count_against_key(desk: Desk, budget: Budget, hold: HoldRow, charge: int) -> None:
     """The whole charge counts, on the day of the hold: a window that is over keeps its own."""
-    budget = desk.budget(hold.key_id, hold.day)
-    if window(budget.reset, hold.day) == window(budget.reset, budget.day):
+    today = hold.day == budget.day
+    if today or window(budget.reset, hold.day) == window(budget.reset, budget.day):
         budget.held_nano -= hold.amount_nano
     budget.usage_nano += charge
-    if hold.day == budget.day:
+    if today:
         budget.usage_day_nano += charge
-    if window("weekly", hold.day) == window("weekly", budget.day):
+    if today or window("weekly", hold.day) == window("weekly", budget.day):
         budget.usage_week_nano += charge
-    if window("monthly", hold.day) == window("monthly", budget.day):
+    if today or window("monthly", hold.day) == window("monthly", budget.day):
         budget.usage_month_nano += charge
     desk.changed_budgets[budget.key_id] = budget
 

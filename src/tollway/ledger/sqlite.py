@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import logging
 from asyncio import Future
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import apsw
 import msgspec
+from msgspec.structs import astuple
 
 from ..store.lock import HomeLock
 from ..store.queries import load_queries
@@ -42,6 +44,8 @@ from .rules import Abandon, Desk, LedgerError
 
 log = logging.getLogger(__name__)
 SQL = load_queries(Path(__file__).with_name("queries.sql"))
+K = TypeVar("K")
+T = TypeVar("T")
 
 
 class Recovered(msgspec.Struct, frozen=True):
@@ -164,74 +168,96 @@ def load(
 ) -> Desk:
     """A desk with every row these commands touch: balances as they are now, since other processes
     write too."""
-    holds: list[str] = []
+    holds: set[str] = set()
     workspaces: set[str] = set()
     keys: set[str] = set()
-    transfers: list[str] = []
+    transfers: set[str] = set()
     buckets: set[str] = set()
-    records: list[str] = []
+    records: set[str] = set()
     for command in commands:
         match command:
             case Hold():
-                holds.append(command.id)
+                holds.add(command.id)
                 workspaces.add(command.workspace)
                 keys.add(command.key_id)
                 for count in command.counts:
                     buckets.add(count.bucket)
-            case Record():
-                records.append(command.generation.id)
             case Transfer():
-                transfers.append(command.id)
+                transfers.add(command.id)
                 workspaces.add(command.workspace)
+            case Record():
+                records.add(command.generation.id)
             case None:
                 pass
             case _:
-                holds.append(command.hold_id)
-    recorded: list[str] = []
-    if records:
-        recorded = [row[0] for row in connection.execute(SQL["recorded"], (_json(records),))]
-    if not holds and not transfers:
-        return Desk(epoch, recorded=recorded)
-    windows: list[Window] = []
-    if buckets:
-        rows: Any = connection.execute(SQL["load_windows"], (_json(sorted(buckets)),)).get
-        windows = _WINDOWS.decode(rows)
-    wanted = {
-        "holds": _json(sorted(set(holds))),
-        "workspaces": _json(sorted(workspaces)),
-        "keys": _json(sorted(keys)),
-        "transfers": _json(transfers),
-    }
-    found: Any = connection.execute(SQL["load"], wanted).get
+                holds.add(command.hold_id)
+    found = _rows(connection, "load_holds", holds, _HOLDS)
+    for row in found:
+        workspaces.add(row.workspace)
+        keys.add(row.key_id)
     return Desk(
         epoch,
-        _HOLDS.decode(found[0]),
-        _ACCOUNTS.decode(found[1]),
-        _BUDGETS.decode(found[2]),
-        _TRANSFERS.decode(found[3]),
-        windows,
-        recorded,
+        holds=found,
+        accounts=_rows(connection, "load_accounts", workspaces, _ACCOUNTS),
+        budgets=_rows(connection, "load_budgets", keys, _BUDGETS),
+        transfers=_rows(connection, "load_transfers", transfers, _TRANSFERS),
+        windows=_rows(connection, "load_windows", buckets, _WINDOWS),
+        recorded=_rows(connection, "load_recorded", records, _IDS),
     )
+
+
+def _rows(
+    connection: apsw.Connection,
+    query: str,
+    wanted: set[str],
+    decoder: msgspec.json.Decoder[list[T]],
+) -> list[T]:
+    """The rows of some ids; of none, nothing is asked."""
+    if not wanted:
+        return []
+    found: Any = connection.execute(SQL[query], (_json(wanted),)).get
+    return decoder.decode(found)
 
 
 def save(connection: apsw.Connection, desk: Desk) -> None:
-    """Write what changed on a desk, a table at a time, in the order of ids."""
-    changed: tuple[tuple[str, list[Any]], ...] = (
-        ("save_holds", list(desk.changed_holds.values())),
-        ("save_accounts", [row for _, row in sorted(desk.changed_accounts.items())]),
-        ("save_budgets", [row for _, row in sorted(desk.changed_budgets.items())]),
-        ("add_transfers", desk.new_transfers),
-        ("add_generations", [_generation_row(made) for made in desk.new_generations]),
-        ("save_windows", [row for _, row in sorted(desk.changed_windows.items())]),
-        ("add_rollups", [row for _, row in sorted(desk.rollups.items())]),
-    )
-    for name, rows in changed:
-        if rows:
-            connection.execute(SQL[name], (_json(rows),))
+    """Write what changed on a desk, a table at a time. Holds and transfers, which every request
+    has of its own, go together as JSON: bound one by one, each would hand over the interpreter
+    lock. Rows that requests share are few; a generation's detail would be JSON within JSON."""
+    _write(connection, "add_holds", [*map(_NEW_HOLD, desk.new_holds)])
+    _write(connection, "change_holds", [*map(_HOLD_CHANGE, desk.changed_holds.values())])
+    _write(connection, "add_transfers", desk.new_transfers)
+    new_accounts, old_accounts = _apart(desk.changed_accounts, desk.stored_accounts)
+    _write_each(connection, "add_account", new_accounts)
+    _write_each(connection, "change_account", old_accounts)
+    new_budgets, old_budgets = _apart(desk.changed_budgets, desk.stored_budgets)
+    _write_each(connection, "save_budget", new_budgets)
+    _write_each(connection, "change_budget", old_budgets)
+    _write_each(connection, "save_window", desk.changed_windows.values())
+    _write_each(connection, "add_rollup", desk.rollups.values())
+    if desk.new_generations:
+        connection.executemany(
+            SQL["add_generation"], [_generation_row(made) for made in desk.new_generations]
+        )
+
+
+def _apart(changed: Mapping[K, T], stored: Set[K]) -> tuple[list[T], list[T]]:
+    """(new, old): rows that the table does not have yet, and rows that it has."""
+    new = [row for key, row in changed.items() if key not in stored]
+    return new, [row for key, row in changed.items() if key in stored]
+
+
+def _write(connection: apsw.Connection, query: str, rows: Sequence[Any]) -> None:
+    if rows:
+        connection.execute(SQL[query], (_json(rows),))
+
+
+def _write_each(connection: apsw.Connection, query: str, rows: Collection[Any]) -> None:
+    if rows:
+        connection.executemany(SQL[query], map(astuple, rows))
 
 
 def _generation_row(made: Generation) -> tuple[Any, ...]:
-    return (*msgspec.structs.astuple(made)[:-1], made.detail.decode())
+    return (*astuple(made)[:-1], made.detail.decode())
 
 
 def _json(value: Any) -> str:
@@ -253,9 +279,33 @@ def _seen(done: Future[Any]) -> None:
         done.exception()
 
 
+_NEW_HOLD = attrgetter(
+    "id",
+    "workspace",
+    "key_id",
+    "provider",
+    "amount_nano",
+    "at_ms",
+    "day",
+    "deadline_ms",
+    "epoch",
+)
+_HOLD_CHANGE = attrgetter(
+    "id",
+    "state",
+    "progress_charge_nano",
+    "progress_cost_nano",
+    "charged_nano",
+    "lost_nano",
+    "ended_ms",
+    "reason",
+    "progress_of",
+)
+"""In the order of `add_holds` and `change_holds`."""
 _ENCODER = msgspec.json.Encoder()
 _HOLDS = msgspec.json.Decoder(list[HoldRow])
 _ACCOUNTS = msgspec.json.Decoder(list[Account])
 _BUDGETS = msgspec.json.Decoder(list[Budget])
 _WINDOWS = msgspec.json.Decoder(list[Window])
 _TRANSFERS = msgspec.json.Decoder(list[TransferRow])
+_IDS = msgspec.json.Decoder(list[str])

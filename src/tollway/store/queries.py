@@ -5,27 +5,17 @@ No SQL is built from strings anywhere; what a query is for stands in the comment
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _MARK = "-- name:"
 
 
-class Queries(Mapping[str, str]):
+class Queries(dict[str, str]):
     """The statements of one file in their order, and what each says about itself."""
 
     def __init__(self, statements: dict[str, str], about: dict[str, str]) -> None:
-        self._statements = statements
+        super().__init__(statements)
         self.about = about
-
-    def __getitem__(self, name: str) -> str:
-        return self._statements[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._statements)
-
-    def __len__(self) -> int:
-        return len(self._statements)
 
 
 def load_queries(path: Path) -> Queries:

@@ -18,10 +18,9 @@ import logging
 import threading
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from queue import Empty, SimpleQueue
 from time import monotonic, perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 import msgspec
@@ -40,7 +39,7 @@ Batcher = Callable[[apsw.Connection, Sequence[Any]], Sequence[Any]]
 log = logging.getLogger(__name__)
 
 
-class Item(NamedTuple):
+class Item(msgspec.Struct, frozen=True):
     apply: Batcher
     command: Any
     future: Future[Any]
@@ -176,17 +175,16 @@ class Writer:
         items: list[Item] = []
         try:
             posted = self._queue.get(timeout=timeout)
-            while True:
-                if posted is None:
-                    self._stopping = True
-                else:
-                    items += posted
-                if len(items) >= BATCH_MAX:
-                    break
-                posted = self._queue.get_nowait()
         except Empty:
-            pass
-        return items
+            return items
+        while True:
+            if posted is None:
+                self._stopping = True
+            else:
+                items += posted
+            if len(items) >= BATCH_MAX or self._queue.empty():
+                return items
+            posted = self._queue.get_nowait()
 
     def _work(self, items: list[Item]) -> None:
         self._waiting = []
@@ -281,10 +279,14 @@ class Writer:
 def _batches(items: Sequence[Item]) -> list[list[Item]]:
     """Runs of commands for the same batcher, in order, each at most BATCH_MAX long."""
     batches: list[list[Item]] = []
-    for (_, alone), run in groupby(items, key=lambda item: (item.apply, item.alone)):
-        found = list(run)
-        size = 1 if alone else BATCH_MAX
-        batches += [found[n : n + size] for n in range(0, len(found), size)]
+    batch: list[Item] = []
+    apply: Batcher | None = None
+    for item in items:
+        if item.apply != apply or item.alone or len(batch) == BATCH_MAX:
+            batch = []
+            batches.append(batch)
+            apply = None if item.alone else item.apply
+        batch.append(item)
     return batches
 
 
