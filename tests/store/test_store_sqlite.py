@@ -112,6 +112,32 @@ async def test_queued_commands_share_a_commit(store: Store) -> None:
     assert 0 < after.p50_s <= after.p99_s
 
 
+async def test_an_idle_command_shares_the_commit_of_the_next_one(store: Store) -> None:
+    store.submit(add_each, 0)
+    before = (await asyncio.gather(store.submit(add_each, 1)), store.stats().commits)[1]
+    ends = [store.submit(add_each, n, durable=True, idle=True) for n in (2, 3)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not any(end.done() for end in ends), "the thread was woken for nobody"
+    assert await store.submit(add_each, 4) == 8
+    assert [end.result() for end in ends] == [4, 6]
+    assert store.stats().commits == before + 1
+
+
+async def test_an_idle_command_is_committed_soon_and_before_what_closes_the_store(
+    tmp_path: Path,
+) -> None:
+    store = Store.open(tmp_path / "home" / "tollway.db")
+    store.start(asyncio.get_running_loop())
+    await store.write(lambda c: c.execute("CREATE TABLE note (n INTEGER UNIQUE) STRICT"))
+    async with asyncio.timeout(5):
+        for n in (1, 2):  # the timer is set anew
+            assert await store.submit(add_each, n, idle=True) == 2 * n
+    last = store.submit(add_each, 3, durable=True, idle=True)
+    await store.close()
+    assert last.result() == 6
+
+
 async def test_a_command_that_breaks_the_batch_fails_alone(store: Store) -> None:
     await store.write(add, 3)
     futures = [store.submit(add_each, n) for n in (1, 2, 3, -4, 5)]

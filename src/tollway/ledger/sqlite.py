@@ -96,11 +96,11 @@ class Ledger:
     def settle(self, command: Settle) -> Future[Ended]:
         """End a hold with a charge. Raises in the future: UnknownHold (send it again after the
         hold), BadCommand."""
-        return self._store.submit(self._batch, command, durable=True)
+        return self._store.submit(self._batch, command, durable=True, idle=True)
 
     def void(self, command: Void) -> Future[Ended]:
         """End a hold without a charge. Raises in the future: UnknownHold, BadCommand."""
-        return self._store.submit(self._batch, command, durable=True)
+        return self._store.submit(self._batch, command, durable=True, idle=True)
 
     def transfer(self, command: Transfer) -> Future[bool]:
         """Move money; True when this delivery did it, False when an earlier one had. Raises in
@@ -110,7 +110,7 @@ class Ledger:
     def record(self, command: Record) -> Future[bool]:
         """Write down an answer out of the cache; True when this delivery did it. It waits out a
         failing store as the ends of holds do. Raises in the future: BadCommand."""
-        return self._store.submit(self._batch, command, durable=True)
+        return self._store.submit(self._batch, command, durable=True, idle=True)
 
     def progress(self, delivered: Sequence[Progress]) -> None:
         """Journal what has been delivered. Best effort: nothing is reported, and what is lost

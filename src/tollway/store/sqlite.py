@@ -99,12 +99,13 @@ class Store:
         command: Any,
         *,
         durable: bool = False,
+        idle: bool = False,
         orphaned: Callable[[Any, Any], None] | None = None,
     ) -> asyncio.Future[Any]:
-        """Queue a command for group commit, in order. Cancelling the future does not stop it;
+        """Queue a command for group commit, in order; an `idle` one within milliseconds. Cancelling the future does not stop it;
         `orphaned(command, answer)` is then told in the loop. A `durable` command waits out a
         failing store, others fail with errors.store_unavailable()."""
-        return self._writer.submit(apply, command, durable=durable, orphaned=orphaned)
+        return self._writer.submit(apply, command, durable=durable, idle=idle, orphaned=orphaned)
 
     async def write(
         self, fn: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from asyncio import AbstractEventLoop, Future
+from asyncio import AbstractEventLoop, Future, TimerHandle
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from time import monotonic, perf_counter
@@ -34,6 +34,9 @@ RETRY_MOST_S = 1.0
 """Back-off between attempts on a failing store: short, since people wait; capped, since a full
 disk is emptied by hand."""
 FSYNC_SAMPLES = 512
+IDLE_S = 0.005
+"""How long a command that nobody waits for may wait for company: with little to do, the end of one
+request shares its commit with the hold of the next, which would have waited for it."""
 
 Batcher = Callable[[apsw.Connection, Sequence[Any]], Sequence[Any]]
 log = logging.getLogger(__name__)
@@ -81,6 +84,10 @@ class Writer:
         self._outbox: list[Item] = []
         """Submitted in this turn of the event loop: handed over at its end, all with one wake-up,
         since waking a thread costs the loop more than everything else in `submit`."""
+        self._posting = False
+        """The outbox is handed over at the end of this turn."""
+        self._idle: TimerHandle | None = None
+        """Hands it over later, when nothing in it is in a hurry."""
         self._refusing = False
         self._waiting: list[Item] = []
         self._loop: AbstractEventLoop | None = None
@@ -121,21 +128,32 @@ class Writer:
         *,
         durable: bool = False,
         alone: bool = False,
+        idle: bool = False,
         orphaned: Callable[[Any, Any], None] | None = None,
     ) -> Future[Any]:
-        """Queue a command, from the event loop's thread; commands are applied in this order."""
+        """Queue a command, from the event loop's thread; commands are applied in this order. For an
+        `idle` one the thread is not woken at once."""
         if self._loop is None:
             raise RuntimeError("the store has not been started")
         future: Future[Any] = self._loop.create_future()
         if self._thread is None or self._refusing:
             future.set_exception(store_unavailable())
             return future
-        if not self._outbox:
-            self._loop.call_soon(self._post)
+        if not idle:
+            if not self._posting:
+                self._posting = True
+                self._loop.call_soon(self._post)
+        elif self._idle is None:
+            self._idle = self._loop.call_later(IDLE_S, self._post_idle)
         self._outbox.append(Item(apply, command, future, durable, alone, orphaned))
         return future
 
+    def _post_idle(self) -> None:
+        self._idle = None
+        self._post()
+
     def _post(self) -> None:
+        self._posting = False
         if self._outbox:
             self._queue.put(self._outbox)
             self._outbox = []
