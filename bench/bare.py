@@ -1,6 +1,6 @@
-"""The yardstick: the smallest answer that the same server can give, as an ASGI application.
+"""The yardstick: the smallest answer that uvicorn can give, as an ASGI application.
 
-Run by `measured`, under uvicorn with the gateway's loop and parser. What it costs says how fast
+Run by `measured`, with the gateway's loop and parser. What it costs says how fast
 machine and interpreter are, so that figures from two machines can be laid side by side.
 """
 

@@ -55,11 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         about = report.machine(options.python, cpus())
         home = SHM if options.all_in_memory else DISK
         about["home"] = f"{report.filesystem(home)}; figures named …mem: {report.filesystem(SHM)}"
-        bare_us = bare.measured(options.python, cpus(), min(options.seconds, 3.0))
-        about["yardstick"] = (
-            f"a bare ASGI answer under the same server costs {bare_us:.0f} µs of CPU here; the bars "
-            f"were set where it costs {report.BARE_US}"
-        )
         about["load"] = f"rounds: {options.rounds}, seconds a figure: {options.seconds:g}"
         with Mock(cpus()[1]) as mock:
             rounds, faults = _rounds(options, mock)
@@ -87,6 +82,9 @@ def _rounds(options: Options, mock: Mock) -> tuple[list[report.Round], list[str]
     for number in range(1, options.rounds + 1):
         seen: report.Round = {}
         rounds.append(seen)
+        _say(f"round {number}/{options.rounds} yardstick")
+        bare_us = bare.measured(options.python, cpus(), min(options.seconds, 3.0))
+        seen["bare"] = {"gateway": {"cpu_request_us": bare_us}}
         for in_memory in (False, True):
             home_in_memory = in_memory or options.all_in_memory
             figures = [each for each in options.figures if each.home_in_memory == in_memory]
