@@ -9,6 +9,7 @@ import asyncio
 import gc
 import json
 import re
+import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -91,6 +92,13 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 def told(heard: bytes) -> list[Any]:
     return [json.loads(body) for body in re.findall(rb"\r\n\r\n(\[.*?\])", heard)]
+
+
+async def until(seen: Callable[[], bool]) -> None:
+    until_s = time.monotonic() + 5
+    while not seen():
+        assert time.monotonic() < until_s, "it does not come"
+        await asyncio.sleep(0.005)
 
 
 LAST = b"GET /last HTTP/1.1\r\nconnection: close\r\n\r\n"
@@ -184,7 +192,8 @@ async def test_a_piped_client_that_does_not_read_gets_one_answer_and_not_many() 
         reader, writer = await asyncio.open_connection("127.0.0.1", here.port, limit=1_024)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(b"GET / HTTP/1.1\r\n\r\n" * (3 * WAITING_MAX) + LAST)
-        await asyncio.sleep(0.2)
+        await until(lambda: begun > 0)
+        await asyncio.sleep(0.1)
         assert begun == 1
         writer.transport.resume_reading()  # type: ignore[attr-defined]
         size = 0
@@ -247,7 +256,7 @@ async def test_a_stop_closes_idle_connections_and_lets_running_ones_finish() -> 
         idle, idle_writer = await here.connect()
         busy, busy_writer = await here.connect()
         busy_writer.write(b"GET /busy HTTP/1.1\r\n\r\n")
-        await asyncio.sleep(0.05)
+        await until(lambda: len(here.state.tasks) == 1 and len(here.state.connections) == 2)
         for connection in list(here.state.connections):
             connection.shutdown()
         assert await asyncio.wait_for(idle.read(), 5) == b""
@@ -273,10 +282,9 @@ async def test_a_connection_that_is_over_is_forgotten_without_the_collector() ->
                 else:
                     _, writer = await here.connect()
                     writer.write(b"GET / HTTP/1.1\r\n\r\n" * 3)
-                    await asyncio.sleep(0.02)
+                    await until(lambda: bool(here.state.tasks))
                     writer.transport.abort()
-                await asyncio.sleep(0.05)
-                assert [each() for each in here.connections] == [None], sent
+                await until(lambda: [each() for each in here.connections] == [None])
                 assert not here.state.connections
                 assert not here.state.tasks
     finally:
