@@ -172,6 +172,32 @@ async def test_bodies_cut_anywhere_are_the_same_bodies() -> None:
             assert [each[3] for each in told(heard)] == ["hello", "hello", ""], at
 
 
+@pytest.mark.parametrize("size", [10, 70_000, 1_000_000])
+async def test_a_client_is_seen_to_leave_however_its_body_came(size: int) -> None:
+    """A large last piece stops the reading, and nothing more is asked of the body."""
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def works(scope: Any, receive: Any, send: Any) -> None:
+        wire = scope["tollway.wire"]
+        wire.on_left = left.set
+        while wire.body_here() is None and (await receive())["more_body"]:
+            pass
+        asked.set()
+        await left.wait()
+
+    async with site(works) as here:
+        for first in (1, size):
+            asked.clear()
+            left.clear()
+            _, writer = await here.connect()
+            writer.write(b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % size + b"x" * first)
+            await asyncio.sleep(0.02)
+            writer.write(b"x" * (size - first))
+            await asyncio.wait_for(asked.wait(), 5)
+            writer.transport.abort()
+            await asyncio.wait_for(left.wait(), 2)
+
+
 async def test_a_piped_client_that_does_not_read_gets_one_answer_and_not_many() -> None:
     begun = 0
 

@@ -142,6 +142,8 @@ class Exchange:
             if self._body or (self.body_complete and not self._body_told):
                 self._body_told = self.body_complete
                 more = not self.body_complete
+                if not more:
+                    self._connection.read_on()  # or nobody sees the client leave
                 return {"type": "http.request", "body": self._taken(), "more_body": more}
             if self.awaits_continue:
                 self.awaits_continue = False
