@@ -158,11 +158,12 @@ async def test_targets(target: bytes, path: str, query: str) -> None:
 
 
 async def test_bodies_cut_anywhere_are_the_same_bodies() -> None:
-    requests = b"POST /1 HTTP/1.1\r\ncontent-length: 5\r\nupgrade: h2c\r\n\r\nhello"
+    requests = b"POST /1 HTTP/1.1\r\ncontent-length: 5\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+    requests += b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\nUpgrade: h2c\r\n\r\nhello"
     requests += b"POST /2 HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
     requests += b"2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nx-trailer: no header\r\n\r\n" + LAST
     async with site(echo) as here:
-        for at in range(1, len(requests), 3):
+        for at in range(1, len(requests), 2):
             reader, writer = await here.connect()
             writer.write(requests[:at])
             await asyncio.sleep(0.002)
@@ -196,6 +197,38 @@ async def test_a_client_is_seen_to_leave_however_its_body_came(size: int) -> Non
             await asyncio.wait_for(asked.wait(), 5)
             writer.transport.abort()
             await asyncio.wait_for(left.wait(), 2)
+
+
+async def test_a_body_is_never_taken_for_a_head() -> None:
+    """Neither by our own look at heads, which may be cut in two, nor because of an upgrade that
+    the parser believes in."""
+    length = b"POST / HTTP/1.1\r\ncontent-length: %d\r\n"
+    text = b"a\r\nupgrade: x\r\n\r\nb"
+    big = b"x" * 100_000
+    pieces = [
+        ([length % len(text) + b"\r", b"\n" + text + LAST], text),
+        ([length % len(big), b"\r", b"\n" + big + LAST], big),
+    ]
+    async with site(echo) as here:
+        for cut, body in pieces:
+            reader, writer = await here.connect()
+            for piece in cut:
+                writer.write(piece)
+                await asyncio.sleep(0.02)
+            heard = await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+            assert [each[3].encode() for each in told(heard)] == [body, b""]
+        smuggled = b"GET /smuggled HTTP/1.1\r\n\r\n"
+        reader, writer = await here.connect()
+        hidden = length % len(smuggled) + b"connection: upgrade\r\nupgrade: x\r\n\r\n"
+        for at in range(0, len(hidden), 3):
+            writer.write(hidden[at : at + 3])
+            await asyncio.sleep(0.001)
+        writer.write(smuggled)
+        heard = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+    assert heard.startswith(b"HTTP/1.1 400 ")
+    assert heard.count(b"HTTP/1.1") == 1
 
 
 async def test_a_piped_client_that_does_not_read_gets_one_answer_and_not_many() -> None:

@@ -118,19 +118,18 @@ class Connection(asyncio.Protocol):
         if in_body:
             self._framing_bytes += len(data)
         else:
-            ends_at = (self._head_tail + data).find(b"\r\n\r\n")
+            seen = self._head_tail + data
+            ends_at = seen.find(b"\r\n\r\n")
             head = len(data) if ends_at < 0 else ends_at + 4 - len(self._head_tail)
             self._head_bytes += head
-            self._head_tail = data[-3:]
+            self._head_tail = seen[-3:]
             if self._head_bytes > HEAD_LIMIT_BYTES:
                 self._refuse(errors.head_too_large(HEAD_LIMIT_BYTES))
                 return
             if data.find(b"pgrade") >= 0:
-                data = _without_upgrade(data)
+                data = _UPGRADE.sub(rb"\1X-Upgrade", data[:head]) + data[head:]
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # cut in two, the word was overlooked; the request goes on without its body
         except httptools.HttpParserError:
             self._refuse(errors.bad_http())
             return
@@ -192,6 +191,8 @@ class Connection(asyncio.Protocol):
         self._in_body, self._fresh = True, False
         self._due_s = inf
         parser = self._parser
+        if parser.should_upgrade():  # it was hidden from us, and would hide the body
+            raise ValueError("an upgrade")
         version = parser.get_http_version()
         path, query = _path_and_query(self._url)
         server, client, scheme = self._addresses
@@ -391,11 +392,7 @@ def _path_and_query(url: bytes) -> tuple[str, bytes]:
     return path.decode("ascii"), query
 
 
-def _without_upgrade(data: bytes) -> bytes:
-    """A server may ignore `Upgrade` (RFC 9110, 7.8), and this one upgrades to nothing. The parser
-    cannot ignore it: it would drop the body, and Java's own client asks for h2c when it posts."""
-    head, end, rest = data.partition(b"\r\n\r\n")
-    return _UPGRADE.sub(rb"\1X-Upgrade:", head) + end + rest
-
-
-_UPGRADE = re.compile(rb"(?i)(\r\n)upgrade:")
+_UPGRADE: Final = re.compile(rb"(?i)(\r\n(?:connection:[^\r]*)?)upgrade(?![\w-])")
+"""A server may ignore `Upgrade` (RFC 9110, 7.8), and this one upgrades to nothing. The parser cannot
+ignore it: it would take the body for the next request, and Java's own client asks for h2c when it
+posts. It wants both headers, and a head that is cut in two hides but one of them."""
