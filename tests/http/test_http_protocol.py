@@ -132,12 +132,28 @@ async def test_a_body_that_waits_to_be_asked_for_is_asked_for_once() -> None:
         writer.close()
     assert b"100 Continue" not in heard
     assert told(heard) == [["POST", "/", "", "yes"], ["GET", "/last", "", ""]]
-    async with site(answering(status=401, headers=[(b"connection", b"close")])) as here:
-        refused = await here.say(
-            b"POST / HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n"
-        )
-    assert refused.startswith(b"HTTP/1.1 401 ")
-    assert refused.count(b"connection: close") == 1
+    old = b"POST / HTTP/1.0\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n"
+    async with site(echo) as here:
+        reader, writer = await here.connect()
+        writer.write(old)
+        await asyncio.sleep(0.02)
+        writer.write(b"yes")
+        heard = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+    assert heard.startswith(b"HTTP/1.1 200 "), "an older client does not know 100"
+
+
+async def test_a_refused_body_that_was_not_sent_ends_the_connection() -> None:
+    """Whether the body follows cannot be known then: the next request could be taken for it."""
+    expecting = b"POST / HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n"
+    for headers in ((), [(b"connection", b"close")]):
+        async with site(answering(status=401, headers=headers)) as here:
+            refused = await here.say(expecting % 3)
+        assert refused.startswith(b"HTTP/1.1 401 ")
+        assert refused.count(b"connection: close") == 1
+    async with site(answering(status=401)) as here:
+        heard = await here.say(expecting % 3 + b"yes" + LAST)
+    assert heard.count(b"HTTP/1.1 401 ") == 2
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,7 @@ class Exchange:
 
     def take(self, body: bytes) -> bool:
         """A piece of the body has come. True = enough, until somebody asks for it."""
+        self.awaits_continue = False
         self._body.append(body)
         self._body_bytes += len(body)
         self._wake()
@@ -179,6 +180,8 @@ class Exchange:
                 self._chunked = value.lower() == b"chunked"
             elif name == b"connection":
                 closes = b"close" in value.lower()
+        if self.awaits_continue and not self.body_complete:
+            self.keep_alive = False  # who is not told to send it may leave the body out
         self._mute = self._mute or status in (204, 304)
         if not self._mute and self._due_bytes is None and not self._chunked:
             if self._chunks:

@@ -218,7 +218,7 @@ class Connection(asyncio.Protocol):
             keep_alive=version != "1.0" and parser.should_keep_alive(),
         )
         scope["tollway.wire"] = exchange
-        exchange.awaits_continue = self._continues
+        exchange.awaits_continue = self._continues and version != "1.0"
         self._exchange = exchange
         self._exchanges.append(exchange)
         if len(self._exchanges) == 1:
