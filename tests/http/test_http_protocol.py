@@ -311,6 +311,35 @@ async def test_an_idle_connection_is_closed_in_time_whatever_blank_lines_it_send
     assert b"408" not in heard
 
 
+@pytest.mark.parametrize("half", [False, True])
+async def test_a_client_that_does_not_read_the_end_of_its_last_answer_is_dropped(
+    half: bool,
+) -> None:
+    """Too little waits for it to be a slow client, and closing would wait for it for ever."""
+
+    async def fills(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": ()})
+        transport = scope["tollway.wire"]._connection.transport
+        piece = {"type": "http.response.body", "body": b"x" * 16_384, "more_body": True}
+        while not transport.get_write_buffer_size():
+            await send(piece)
+            await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b""})
+
+    quick = Deadlines(head=10.0, body=10.0, keep_alive=10.0, stalled=0.2)
+    async with site(fills, quick) as here:
+        _, writer = await asyncio.open_connection("127.0.0.1", here.port, limit=1_024)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b"GET / HTTP/1.1\r\n\r\n" if half else LAST)
+        await asyncio.sleep(0.1)
+        if half:
+            writer.write_eof()
+        assert len(here.state.connections) == 1
+        await asyncio.sleep(0.6)
+        assert not here.state.connections
+        writer.transport.abort()
+
+
 async def test_a_stop_closes_idle_connections_and_lets_running_ones_finish() -> None:
     go = asyncio.Event()
 

@@ -143,14 +143,19 @@ class Connection(asyncio.Protocol):
         self._watch(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        self._unwatch()
+        if not self.transport.is_closing():
+            self._unwatch()
         if self._writable is not None:
             self._writable.set()
             self._writable = None
 
+    def eof_received(self) -> None:
+        self._close()
+
     def connection_lost(self, error: Exception | None) -> None:
         self._state.connections.discard(cast(Any, self))
         self.resume_writing()
+        self._unwatch()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -165,7 +170,7 @@ class Connection(asyncio.Protocol):
         for exchange in self._exchanges:
             exchange.keep_alive = False
         if not self._exchanges:
-            self.transport.close()
+            self._close()
 
     # ---- the parser ------------------------------------------------------------------------------
 
@@ -275,7 +280,7 @@ class Connection(asyncio.Protocol):
         if self.transport.is_closing():
             return
         if not exchange.keep_alive:
-            self.transport.close()
+            self._close()
             return
         self.read_on()
         if self._exchanges:
@@ -309,7 +314,7 @@ class Connection(asyncio.Protocol):
             if not (exchange.complete or exchange.gone):
                 if exchange.unsaid:
                     self._say(failure())
-                self.transport.close()
+                self._close()
 
     def _pause_reading(self) -> None:
         if not self._read_paused and not self.transport.is_closing():
@@ -323,7 +328,7 @@ class Connection(asyncio.Protocol):
         alone = all(exchange is arriving for exchange in self._exchanges)
         if alone and (arriving is None or arriving.unsaid):
             self._say(error)
-        self.transport.close()
+        self._close()
 
     def _say(self, error: errors.TollwayError) -> None:
         body = msgspec.json.encode(error.body())
@@ -358,6 +363,13 @@ class Connection(asyncio.Protocol):
         else:
             waited_s = self._deadlines.body if self._in_body else self._deadlines.head
             self._refuse(errors.request_timeout(waited_s))
+
+    def _close(self) -> None:
+        """Once the client has read what is written; it may not take for ever."""
+        self.transport.close()
+        waiting = self.transport.get_write_buffer_size()
+        if waiting and self._stall is None:
+            self._watch(waiting)
 
     def _watch(self, waiting: int) -> None:
         self._stall = self.loop.call_later(self._deadlines.stalled, self._look_at_reader, waiting)
