@@ -311,6 +311,22 @@ async def test_an_idle_connection_is_closed_in_time_whatever_blank_lines_it_send
     assert b"408" not in heard
 
 
+async def test_a_body_that_waits_for_its_turn_has_time() -> None:
+    """It is we who do not read it while the answer before it lasts."""
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            await asyncio.sleep(0.4)
+        await echo(scope, receive, send)
+
+    quick = Deadlines(head=0.1, body=0.1, keep_alive=10.0, stalled=10.0)
+    body = b"x" * 300_000
+    sent = b"GET /slow HTTP/1.1\r\n\r\nPOST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body)
+    async with site(slow, quick) as here:
+        heard = await here.say(sent + body + LAST)
+    assert [each[3] for each in told(heard)] == ["", body.decode(), ""]
+
+
 @pytest.mark.parametrize("half", [False, True])
 async def test_a_client_that_does_not_read_the_end_of_its_last_answer_is_dropped(
     half: bool,

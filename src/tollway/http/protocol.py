@@ -360,6 +360,8 @@ class Connection(asyncio.Protocol):
                 self.transport.abort()
             else:
                 self.transport.close()
+        elif self._read_paused and not (self._exchange and self._exchange.complete):
+            self._due(self._deadlines.body)  # it waits for its turn
         else:
             waited_s = self._deadlines.body if self._in_body else self._deadlines.head
             self._refuse(errors.request_timeout(waited_s))
