@@ -374,6 +374,7 @@ class Connection(asyncio.Protocol):
             self._watch(waiting)
 
     def _watch(self, waiting: int) -> None:
+        self._unwatch()
         self._stall = self.loop.call_later(self._deadlines.stalled, self._look_at_reader, waiting)
 
     def _unwatch(self) -> None:
