@@ -156,6 +156,42 @@ async def test_a_refused_body_that_was_not_sent_ends_the_connection() -> None:
     assert heard.count(b"HTTP/1.1 401 ") == 2
 
 
+@pytest.mark.parametrize("last", [b"", b"connection: close\r\n"])
+async def test_a_client_that_is_refused_while_it_sends_gets_to_read_the_answer(last: bytes) -> None:
+    """Closing on unread bytes resets the connection, and the answer is lost with it."""
+    refused = answering(b"no", status=401, headers=[(b"content-length", b"2")])
+    body = b"x" * 4_000_000
+    async with site(refused) as here:
+        reader, writer = await here.connect()
+        writer.write(b"POST / HTTP/1.1\r\n" + last + b"content-length: %d\r\n\r\n" % len(body))
+        await asyncio.sleep(0.05)
+        writer.write(body)
+        await asyncio.wait_for(writer.drain(), 5)
+        if not last:
+            writer.write(LAST)
+        heard = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+    assert heard.count(b"HTTP/1.1 401 ") == (1 if last else 2)
+
+
+async def test_nothing_is_begun_behind_an_answer_that_closes() -> None:
+    paths: list[str] = []
+
+    async def refuses(scope: Any, receive: Any, send: Any) -> None:
+        paths.append(scope["path"])
+        headers = [(b"content-length", b"2"), (b"connection", b"close")]
+        await answering(b"no", status=401, headers=headers)(scope, receive, send)
+
+    async with site(refuses) as here:
+        reader, writer = await here.connect()
+        writer.write(b"POST /1 HTTP/1.1\r\ncontent-length: 3\r\n\r\nx")
+        await asyncio.sleep(0.05)
+        writer.write(b"xx" + LAST)
+        heard = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+    assert (heard.count(b"HTTP/1.1"), paths) == (1, ["/1"])
+
+
 @pytest.mark.parametrize(
     ("target", "path", "query"),
     [
@@ -316,10 +352,10 @@ async def test_a_body_that_waits_for_its_turn_has_time() -> None:
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/slow":
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(0.8)
         await echo(scope, receive, send)
 
-    quick = Deadlines(head=0.1, body=0.1, keep_alive=10.0, stalled=10.0)
+    quick = Deadlines(head=0.3, body=0.3, keep_alive=10.0, stalled=10.0)
     body = b"x" * 300_000
     sent = b"GET /slow HTTP/1.1\r\n\r\nPOST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body)
     async with site(slow, quick) as here:

@@ -47,6 +47,7 @@ class Exchange:
         "on_left",
         "scope",
         "started",
+        "withheld",
     )
 
     def __init__(
@@ -64,6 +65,8 @@ class Exchange:
         self.keep_alive = keep_alive
         self.awaits_continue = False
         """The client sends its body when it is told to."""
+        self.withheld = False
+        """The client was not told to, and may leave the body out: what follows is unknown."""
         self.body_complete = False
         self.started = False
         self.complete = False
@@ -181,7 +184,7 @@ class Exchange:
             elif name == b"connection":
                 closes = b"close" in value.lower()
         if self.awaits_continue and not self.body_complete:
-            self.keep_alive = False  # who is not told to send it may leave the body out
+            self.keep_alive, self.withheld = False, True
         self._mute = self._mute or status in (204, 304)
         if not self._mute and self._due_bytes is None and not self._chunked:
             if self._chunks:

@@ -226,6 +226,8 @@ class Connection(asyncio.Protocol):
         exchange.awaits_continue = self._continues and version != "1.0"
         self._exchange = exchange
         self._exchanges.append(exchange)
+        if self.transport.is_closing():
+            return  # it came with the end of a body that was refused
         if len(self._exchanges) == 1:
             self._run(exchange)
         elif len(self._exchanges) > WAITING_MAX:
@@ -249,7 +251,9 @@ class Connection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         assert exchange is not None
         exchange.body_over()
-        if not self._exchanges:
+        if exchange.complete and not exchange.keep_alive:
+            self._close()
+        elif not self._exchanges:
             self._due(self._deadlines.keep_alive)
 
     # ---- exchanges -------------------------------------------------------------------------------
@@ -279,12 +283,15 @@ class Connection(asyncio.Protocol):
         self._state.total_requests += 1
         if self.transport.is_closing():
             return
-        if not exchange.keep_alive:
+        arrives = exchange is self._exchange and not exchange.withheld
+        if not (exchange.keep_alive or arrives):
             self._close()
             return
         self.read_on()
         if self._exchanges:
             self._run(self._exchanges[0])
+            if self._receiving:
+                self._due(self._deadlines.body)  # it may have waited, with the socket not read
         elif not self._receiving:
             self._due(self._deadlines.keep_alive)
 
@@ -361,7 +368,7 @@ class Connection(asyncio.Protocol):
             else:
                 self.transport.close()
         elif self._read_paused and not (self._exchange and self._exchange.complete):
-            self._due(self._deadlines.body)  # it waits for its turn
+            self._due(self._deadlines.body)  # its turn has not come
         else:
             waited_s = self._deadlines.body if self._in_body else self._deadlines.head
             self._refuse(errors.request_timeout(waited_s))
