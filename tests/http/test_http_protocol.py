@@ -140,12 +140,64 @@ async def test_a_body_that_waits_to_be_asked_for_is_asked_for_once() -> None:
         writer.close()
     assert b"100 Continue" not in heard
     assert told(heard) == [["POST", "/", "", "yes"], ["GET", "/last", "", ""]]
-    async with site(answering(status=401, headers=[(b"connection", b"close")])) as here:
-        refused = await here.say(
-            b"POST / HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n"
-        )
-    assert refused.startswith(b"HTTP/1.1 401 ")
-    assert refused.count(b"connection: close") == 1
+    old = b"POST / HTTP/1.0\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n"
+    async with site(echo) as here:
+        reader, writer = await here.connect()
+        writer.write(old)
+        await asyncio.sleep(0.02)
+        writer.write(b"yes")
+        heard = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+    assert heard.startswith(b"HTTP/1.1 200 "), "an older client does not know 100"
+
+
+async def test_a_refused_body_that_was_not_sent_ends_the_connection() -> None:
+    """Whether the body follows cannot be known then: the next request could be taken for it."""
+    expecting = b"POST / HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n"
+    for headers in ((), [(b"connection", b"close")]):
+        async with site(answering(status=401, headers=headers)) as here:
+            refused = await here.say(expecting % 3)
+        assert refused.startswith(b"HTTP/1.1 401 ")
+        assert refused.count(b"connection: close") == 1
+    async with site(answering(status=401)) as here:
+        heard = await here.say(expecting % 3 + b"yes" + LAST)
+    assert heard.count(b"HTTP/1.1 401 ") == 2
+
+
+@pytest.mark.parametrize("last", [b"", b"connection: close\r\n"])
+async def test_a_client_that_is_refused_while_it_sends_gets_to_read_the_answer(last: bytes) -> None:
+    """Closing on unread bytes resets the connection, and the answer is lost with it."""
+    refused = answering(b"no", status=401, headers=[(b"content-length", b"2")])
+    body = b"x" * 4_000_000
+    async with site(refused) as here:
+        reader, writer = await here.connect()
+        writer.write(b"POST / HTTP/1.1\r\n" + last + b"content-length: %d\r\n\r\n" % len(body))
+        await asyncio.sleep(0.05)
+        writer.write(body)
+        await asyncio.wait_for(writer.drain(), 5)
+        if not last:
+            writer.write(LAST)
+        heard = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+    assert heard.count(b"HTTP/1.1 401 ") == (1 if last else 2)
+
+
+async def test_nothing_is_begun_behind_an_answer_that_closes() -> None:
+    paths: list[str] = []
+
+    async def refuses(scope: Any, receive: Any, send: Any) -> None:
+        paths.append(scope["path"])
+        headers = [(b"content-length", b"2"), (b"connection", b"close")]
+        await answering(b"no", status=401, headers=headers)(scope, receive, send)
+
+    async with site(refuses) as here:
+        reader, writer = await here.connect()
+        writer.write(b"POST /1 HTTP/1.1\r\ncontent-length: 3\r\n\r\nx")
+        await asyncio.sleep(0.05)
+        writer.write(b"xx" + LAST)
+        heard = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+    assert (heard.count(b"HTTP/1.1"), paths) == (1, ["/1"])
 
 
 @pytest.mark.parametrize(
@@ -166,11 +218,12 @@ async def test_targets(target: bytes, path: str, query: str) -> None:
 
 
 async def test_bodies_cut_anywhere_are_the_same_bodies() -> None:
-    requests = b"POST /1 HTTP/1.1\r\ncontent-length: 5\r\nupgrade: h2c\r\n\r\nhello"
+    requests = b"POST /1 HTTP/1.1\r\ncontent-length: 5\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+    requests += b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\nUpgrade: h2c\r\n\r\nhello"
     requests += b"POST /2 HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
     requests += b"2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nx-trailer: no header\r\n\r\n" + LAST
     async with site(echo) as here:
-        for at in range(1, len(requests), 3):
+        for at in range(1, len(requests), 2):
             reader, writer = await here.connect()
             writer.write(requests[:at])
             await asyncio.sleep(0.002)
@@ -178,6 +231,64 @@ async def test_bodies_cut_anywhere_are_the_same_bodies() -> None:
             heard = await asyncio.wait_for(reader.read(), 5)
             writer.close()
             assert [each[3] for each in told(heard)] == ["hello", "hello", ""], at
+
+
+@pytest.mark.parametrize("size", [10, 70_000, 1_000_000])
+async def test_a_client_is_seen_to_leave_however_its_body_came(size: int) -> None:
+    """A large last piece stops the reading, and nothing more is asked of the body."""
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def works(scope: Any, receive: Any, send: Any) -> None:
+        wire = scope["tollway.wire"]
+        wire.on_left = left.set
+        while wire.body_here() is None and (await receive())["more_body"]:
+            pass
+        asked.set()
+        await left.wait()
+
+    async with site(works) as here:
+        for first in (1, size):
+            asked.clear()
+            left.clear()
+            _, writer = await here.connect()
+            writer.write(b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % size + b"x" * first)
+            await asyncio.sleep(0.02)
+            writer.write(b"x" * (size - first))
+            await asyncio.wait_for(asked.wait(), 5)
+            writer.transport.abort()
+            await asyncio.wait_for(left.wait(), 2)
+
+
+async def test_a_body_is_never_taken_for_a_head() -> None:
+    """Neither by our own look at heads, which may be cut in two, nor because of an upgrade that
+    the parser believes in."""
+    length = b"POST / HTTP/1.1\r\ncontent-length: %d\r\n"
+    text = b"a\r\nupgrade: x\r\n\r\nb"
+    big = b"x" * 100_000
+    pieces = [
+        ([length % len(text) + b"\r", b"\n" + text + LAST], text),
+        ([length % len(big), b"\r", b"\n" + big + LAST], big),
+    ]
+    async with site(echo) as here:
+        for cut, body in pieces:
+            reader, writer = await here.connect()
+            for piece in cut:
+                writer.write(piece)
+                await asyncio.sleep(0.02)
+            heard = await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+            assert [each[3].encode() for each in told(heard)] == [body, b""]
+        smuggled = b"GET /smuggled HTTP/1.1\r\n\r\n"
+        reader, writer = await here.connect()
+        hidden = length % len(smuggled) + b"connection: upgrade\r\nupgrade: x\r\n\r\n"
+        for at in range(0, len(hidden), 3):
+            writer.write(hidden[at : at + 3])
+            await asyncio.sleep(0.001)
+        writer.write(smuggled)
+        heard = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+    assert heard.startswith(b"HTTP/1.1 400 ")
+    assert heard.count(b"HTTP/1.1") == 1
 
 
 async def test_a_piped_client_that_does_not_read_gets_one_answer_and_not_many() -> None:
@@ -243,6 +354,51 @@ async def test_an_idle_connection_is_closed_in_time_whatever_blank_lines_it_send
         assert 0.09 < asyncio.get_running_loop().time() - began_s < 3
     assert len(told(heard)) == 1
     assert b"408" not in heard
+
+
+async def test_a_body_that_waits_for_its_turn_has_time() -> None:
+    """It is we who do not read it while the answer before it lasts."""
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            await asyncio.sleep(0.8)
+        await echo(scope, receive, send)
+
+    quick = Deadlines(head=0.3, body=0.3, keep_alive=10.0, stalled=10.0)
+    body = b"x" * 300_000
+    sent = b"GET /slow HTTP/1.1\r\n\r\nPOST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body)
+    async with site(slow, quick) as here:
+        heard = await here.say(sent + body + LAST)
+    assert [each[3] for each in told(heard)] == ["", body.decode(), ""]
+
+
+@pytest.mark.parametrize("half", [False, True])
+async def test_a_client_that_does_not_read_the_end_of_its_last_answer_is_dropped(
+    half: bool,
+) -> None:
+    """Too little waits for it to be a slow client, and closing would wait for it for ever."""
+
+    async def fills(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": ()})
+        transport = scope["tollway.wire"]._connection.transport
+        piece = {"type": "http.response.body", "body": b"x" * 16_384, "more_body": True}
+        while not transport.get_write_buffer_size():
+            await send(piece)
+            await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b""})
+
+    quick = Deadlines(head=10.0, body=10.0, keep_alive=10.0, stalled=0.2)
+    async with site(fills, quick) as here:
+        _, writer = await asyncio.open_connection("127.0.0.1", here.port, limit=1_024)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b"GET / HTTP/1.1\r\n\r\n" if half else LAST)
+        await asyncio.sleep(0.1)
+        if half:
+            writer.write_eof()
+        assert len(here.state.connections) == 1
+        await asyncio.sleep(0.6)
+        assert not here.state.connections
+        writer.transport.abort()
 
 
 async def test_a_stop_closes_idle_connections_and_lets_running_ones_finish() -> None:

@@ -6,7 +6,7 @@ import resource
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -55,6 +55,21 @@ async def drain(answer: HttpAnswer) -> bytes:
     while piece := await answer.read():
         pieces.append(piece)
     return b"".join(pieces)
+
+
+Slow = Callable[[], Awaitable[object] | None]
+
+
+async def pour(answer: HttpAnswer, slow: Slow, pieces: list[bytes]) -> None:
+    """To the end of the body; `slow` is asked after each piece what to wait for."""
+
+    def into(piece: bytes) -> Awaitable[object] | None:
+        pieces.append(piece)
+        return slow()
+
+    async with asyncio.timeout(5):
+        while (waits := await answer.pour(into)) is not None:
+            await waits
 
 
 async def fault_of(
@@ -188,6 +203,29 @@ async def test_a_response_cut_at_every_byte_reads_the_same(transport: HttpTransp
         for cut in range(1, len(wire)):
             answer = await ask(transport, provider, f"/{cut}")
             assert (answer.headers["x-a"], await drain(answer)) == ("b", b"abcde")
+        assert provider.connections_total == 1
+
+
+@pytest.mark.parametrize("slow", [lambda: None, lambda: asyncio.sleep(0.01)])
+async def test_a_body_is_poured_to_its_end_however_its_packets_fall(
+    transport: HttpTransport, slow: Slow
+) -> None:
+    """Also where the end comes with a piece that was waited for, or while one is written."""
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    body = [b"3\r\nabc\r\n", b"2\r\nde\r\n", b"0\r\n\r\n"]
+
+    def cut(seen: Seen) -> Reply:
+        first, second = map(int, seen.path.split("/")[-2:])
+        steps = [head, b"".join(body[:first]), b"".join(body[first:second])]
+        steps.append(b"".join(body[second:]))
+        return Reply(steps=[part for step in steps for part in (step, 0.005)], framing="raw")
+
+    async with ScriptedProvider(cut) as provider:
+        for first in range(len(body) + 1):
+            for second in range(first, len(body) + 1):
+                pieces: list[bytes] = []
+                await pour(await ask(transport, provider, f"/{first}/{second}"), slow, pieces)
+                assert b"".join(pieces) == b"abcde", (first, second)
         assert provider.connections_total == 1
 
 
@@ -498,6 +536,20 @@ async def test_a_connection_closed_inside_the_body_is_a_502_after_what_had_come(
         with pytest.raises(AttemptFailed):
             await answer.read()
         await answer.close()
+
+
+@pytest.mark.parametrize("broken", [b"3\r\nabc\r\nzz\r\n", b"3\r\nabc\r\n"])
+@pytest.mark.parametrize("slow", [lambda: None, lambda: asyncio.sleep(0.02)])
+async def test_what_came_before_a_break_is_poured_and_then_the_break_is_told(
+    transport: HttpTransport, broken: bytes, slow: Slow
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    reply = Reply(steps=[head, 0.01, broken, Break.CLOSE], framing="raw")
+    async with ScriptedProvider(reply) as provider:
+        pieces: list[bytes] = []
+        with pytest.raises(AttemptFailed):
+            await pour(await ask(transport, provider), slow, pieces)
+        assert pieces == [b"abc"]
 
 
 async def test_a_reset_of_a_body_without_length_is_not_taken_for_its_end(

@@ -47,6 +47,7 @@ class Exchange:
         "on_left",
         "scope",
         "started",
+        "withheld",
     )
 
     def __init__(
@@ -64,6 +65,8 @@ class Exchange:
         self.keep_alive = keep_alive
         self.awaits_continue = False
         """The client sends its body when it is told to."""
+        self.withheld = False
+        """The client was not told to, and may leave the body out: what follows is unknown."""
         self.body_complete = False
         self.started = False
         self.complete = False
@@ -89,6 +92,7 @@ class Exchange:
 
     def take(self, body: bytes) -> bool:
         """A piece of the body has come. True = enough, until somebody asks for it."""
+        self.awaits_continue = False
         self._body.append(body)
         self._body_bytes += len(body)
         self._wake()
@@ -142,6 +146,8 @@ class Exchange:
             if self._body or (self.body_complete and not self._body_told):
                 self._body_told = self.body_complete
                 more = not self.body_complete
+                if not more:
+                    self._connection.read_on()  # or nobody sees the client leave
                 return {"type": "http.request", "body": self._taken(), "more_body": more}
             if self.awaits_continue:
                 self.awaits_continue = False
@@ -177,6 +183,8 @@ class Exchange:
                 self._chunked = value.lower() == b"chunked"
             elif name == b"connection":
                 closes = b"close" in value.lower()
+        if self.awaits_continue and not self.body_complete:
+            self.keep_alive, self.withheld = False, True
         self._mute = self._mute or status in (204, 304)
         if not self._mute and self._due_bytes is None and not self._chunked:
             if self._chunks:

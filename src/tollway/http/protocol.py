@@ -118,19 +118,18 @@ class Connection(asyncio.Protocol):
         if in_body:
             self._framing_bytes += len(data)
         else:
-            ends_at = (self._head_tail + data).find(b"\r\n\r\n")
+            seen = self._head_tail + data
+            ends_at = seen.find(b"\r\n\r\n")
             head = len(data) if ends_at < 0 else ends_at + 4 - len(self._head_tail)
             self._head_bytes += head
-            self._head_tail = data[-3:]
+            self._head_tail = seen[-3:]
             if self._head_bytes > HEAD_LIMIT_BYTES:
                 self._refuse(errors.head_too_large(HEAD_LIMIT_BYTES))
                 return
             if data.find(b"pgrade") >= 0:
-                data = _without_upgrade(data)
+                data = _UPGRADE.sub(rb"\1X-Upgrade", data[:head]) + data[head:]
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # cut in two, the word was overlooked; the request goes on without its body
         except httptools.HttpParserError:
             self._refuse(errors.bad_http())
             return
@@ -144,14 +143,19 @@ class Connection(asyncio.Protocol):
         self._watch(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        self._unwatch()
+        if not self.transport.is_closing():
+            self._unwatch()
         if self._writable is not None:
             self._writable.set()
             self._writable = None
 
+    def eof_received(self) -> None:
+        self._close()
+
     def connection_lost(self, error: Exception | None) -> None:
         self._state.connections.discard(cast(Any, self))
         self.resume_writing()
+        self._unwatch()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -166,7 +170,7 @@ class Connection(asyncio.Protocol):
         for exchange in self._exchanges:
             exchange.keep_alive = False
         if not self._exchanges:
-            self.transport.close()
+            self._close()
 
     # ---- the parser ------------------------------------------------------------------------------
 
@@ -192,6 +196,8 @@ class Connection(asyncio.Protocol):
         self._in_body, self._fresh = True, False
         self._due_s = inf
         parser = self._parser
+        if parser.should_upgrade():  # it was hidden from us, and would hide the body
+            raise ValueError("an upgrade")
         version = parser.get_http_version()
         path, query = _path_and_query(self._url)
         server, client, scheme = self._addresses
@@ -217,9 +223,11 @@ class Connection(asyncio.Protocol):
             keep_alive=version != "1.0" and parser.should_keep_alive(),
         )
         scope["tollway.wire"] = exchange
-        exchange.awaits_continue = self._continues
+        exchange.awaits_continue = self._continues and version != "1.0"
         self._exchange = exchange
         self._exchanges.append(exchange)
+        if self.transport.is_closing():
+            return  # it came with the end of a body that was refused
         if len(self._exchanges) == 1:
             self._run(exchange)
         elif len(self._exchanges) > WAITING_MAX:
@@ -243,7 +251,9 @@ class Connection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         assert exchange is not None
         exchange.body_over()
-        if not self._exchanges:
+        if exchange.complete and not exchange.keep_alive:
+            self._close()
+        elif not self._exchanges:
             self._due(self._deadlines.keep_alive)
 
     # ---- exchanges -------------------------------------------------------------------------------
@@ -273,12 +283,15 @@ class Connection(asyncio.Protocol):
         self._state.total_requests += 1
         if self.transport.is_closing():
             return
-        if not exchange.keep_alive:
-            self.transport.close()
+        arrives = exchange is self._exchange and not exchange.withheld
+        if not (exchange.keep_alive or arrives):
+            self._close()
             return
         self.read_on()
         if self._exchanges:
             self._run(self._exchanges[0])
+            if self._receiving:
+                self._due(self._deadlines.body)  # it may have waited, with the socket not read
         elif not self._receiving:
             self._due(self._deadlines.keep_alive)
 
@@ -308,7 +321,7 @@ class Connection(asyncio.Protocol):
             if not (exchange.complete or exchange.gone):
                 if exchange.unsaid:
                     self._say(failure())
-                self.transport.close()
+                self._close()
 
     def _pause_reading(self) -> None:
         if not self._read_paused and not self.transport.is_closing():
@@ -322,7 +335,7 @@ class Connection(asyncio.Protocol):
         alone = all(exchange is arriving for exchange in self._exchanges)
         if alone and (arriving is None or arriving.unsaid):
             self._say(error)
-        self.transport.close()
+        self._close()
 
     def _say(self, error: errors.TollwayError) -> None:
         body = msgspec.json.encode(error.body())
@@ -354,11 +367,21 @@ class Connection(asyncio.Protocol):
                 self.transport.abort()
             else:
                 self.transport.close()
+        elif self._read_paused and not (self._exchange and self._exchange.complete):
+            self._due(self._deadlines.body)  # its turn has not come
         else:
             waited_s = self._deadlines.body if self._in_body else self._deadlines.head
             self._refuse(errors.request_timeout(waited_s))
 
+    def _close(self) -> None:
+        """Once the client has read what is written; it may not take for ever."""
+        self.transport.close()
+        waiting = self.transport.get_write_buffer_size()
+        if waiting and self._stall is None:
+            self._watch(waiting)
+
     def _watch(self, waiting: int) -> None:
+        self._unwatch()
         self._stall = self.loop.call_later(self._deadlines.stalled, self._look_at_reader, waiting)
 
     def _unwatch(self) -> None:
@@ -391,11 +414,7 @@ def _path_and_query(url: bytes) -> tuple[str, bytes]:
     return path.decode("ascii"), query
 
 
-def _without_upgrade(data: bytes) -> bytes:
-    """A server may ignore `Upgrade` (RFC 9110, 7.8), and this one upgrades to nothing. The parser
-    cannot ignore it: it would drop the body, and Java's own client asks for h2c when it posts."""
-    head, end, rest = data.partition(b"\r\n\r\n")
-    return _UPGRADE.sub(rb"\1X-Upgrade:", head) + end + rest
-
-
-_UPGRADE = re.compile(rb"(?i)(\r\n)upgrade:")
+_UPGRADE: Final = re.compile(rb"(?i)(\r\n(?:connection:[^\r]*)?)upgrade(?![\w-])")
+"""A server may ignore `Upgrade` (RFC 9110, 7.8), and this one upgrades to nothing. The parser cannot
+ignore it: it would take the body for the next request, and Java's own client asks for h2c when it
+posts. It wants both headers, and a head that is cut in two hides but one of them."""

@@ -120,7 +120,7 @@ class HttpAnswer:
         that read it from the socket, and wakes no task."""
         while data := await self.read():
             slow = into(data)
-            if slow is None:
+            if slow is None and not self.complete and self.fault is None:
                 self._into = into
                 try:
                     slow = await self._wait()
