@@ -134,12 +134,13 @@ class Reply:
         await _taken(self.wire.end(b""))
 
     async def fail(self, error: errors.TollwayError, render_error: Any) -> None:
-        """The error, as an answer of its own or as the last event of one that has begun."""
+        """The error, as an answer of its own or as the last event of one that has begun. Nothing
+        follows an end."""
         if not self.head_sent:
             self.ended = True
             more = (*_error_headers(error), *self._named())
             await _taken(self.whole(error.status, render_error(error), more))
-        elif self.streamed and self.call is not None:
+        elif self.streamed and self.call is not None and not self.ended:
             await _taken(self.end(self.call.failure(error)))
 
     def heartbeat(self, now: float) -> None:

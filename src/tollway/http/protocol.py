@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from math import inf
 from typing import Any, ClassVar, Final, cast
 from urllib.parse import unquote
@@ -57,6 +57,13 @@ class Deadlines(msgspec.Struct, frozen=True):
     stalled: float
 
 
+class _Writable(asyncio.Event):
+    """Awaited by whoever wants to; a coroutine would have to be."""
+
+    def __await__(self) -> Generator[Any, None, object]:
+        return self.wait().__await__()
+
+
 class Connection(asyncio.Protocol):
     """`uvicorn.Config(http=partial(Connection, deadlines))`; the other arguments are uvicorn's."""
 
@@ -95,7 +102,7 @@ class Connection(asyncio.Protocol):
         self._framing_bytes = 0
         # Flow and time.
         self._read_paused = False
-        self._writable: asyncio.Event | None = None
+        self._writable: _Writable | None = None
         """While the client is slow to read; set when it has caught up."""
         self._fresh = True
         """No head has come yet."""
@@ -139,7 +146,7 @@ class Connection(asyncio.Protocol):
             self._due(self._deadlines.body if self._in_body else self._deadlines.head)
 
     def pause_writing(self) -> None:
-        self._writable = asyncio.Event()
+        self._writable = _Writable()
         self._watch(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
@@ -269,7 +276,7 @@ class Connection(asyncio.Protocol):
 
     def writable(self) -> Awaitable[object] | None:
         """None, or something to await until the client has caught up."""
-        return None if self._writable is None else self._writable.wait()
+        return self._writable
 
     def read_on(self) -> None:
         many = len(self._exchanges) > WAITING_MAX
@@ -306,7 +313,7 @@ class Connection(asyncio.Protocol):
         failure: Callable[[], errors.TollwayError] = errors.Internal
         try:
             if self._writable is not None:  # a client that does not read gets one answer, not many
-                await self._writable.wait()
+                await self._writable
             if not exchange.gone:
                 await self._app(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
