@@ -179,9 +179,7 @@ class Call:
         first bytes, None) when one spoke, else what `_next` says."""
         first, second = self.plan.attempts[:2]
         self.current = self._try(first)
-        ran = await race(self.current, partial(self._rival, second), hedge.after_s)
-        for each, fault in ran.failed:
-            await self._failed(each, fault)
+        ran = await race(self.current, partial(self._rival, second), hedge.after_s, self._failed)
         self.current, self.rival = ran.winner, ran.loser
         if ran.loser is not None:
             waited_s = self.gateway.clock() - ran.loser.called_s
@@ -189,7 +187,7 @@ class Call:
             await ran.loser.hang_up()
         if ran.winner is not None:
             return ran.spoken, None
-        return b"", await self._next(len(ran.failed) - 1, ran.failed[-1][1])
+        return b"", await self._next(len(self.faults) - 1, self.faults[-1][1])
 
     def _rival(self, attempt: Attempt) -> Try | None:
         if not self.gateway.may_hedge(attempt, self._remaining_s()):
@@ -324,10 +322,11 @@ class Call:
         )
 
     async def _failed(self, failed: Try, fault: Fault) -> None:
-        """An attempt is over; what it had begun is dropped, the hold is kept for the next one."""
+        """An attempt is over; what it had begun is dropped, the hold is kept for the next one, or
+        for the other one of a race."""
         if failed is self.current:
-            self.current = None
-        if failed is self.rival:
+            self.current, self.rival = self.rival, None
+        elif failed is self.rival:
             self.rival = None
         self._note_fault(failed, fault)
         await failed.hang_up()
