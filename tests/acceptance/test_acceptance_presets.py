@@ -333,6 +333,12 @@ def test_a_plan_is_explained_for_the_models_of_the_preset(
     )
     assert status == 200
     assert answer["data"]["requested"] == ["acme/openai_chat", "tollway/echo"]
+    path = "/api/v1/route/explain?api=gemini&model=@preset/explained"
+    said = {"contents": [{"parts": [{"text": "Hello"}]}]}
+    status, answer, _ = server.ask("POST", path, said)
+    assert status == 200
+    assert answer["data"]["requested"] == ["acme/openai_chat", "tollway/echo"]
+    assert answer["data"]["order"][0]["output_tokens_max"] == 9
 
 
 # ---- docs/presets.md -----------------------------------------------------------------------------
