@@ -215,6 +215,11 @@ class Call:
             return None
         following_index, wait_s = chosen
         attempt = self.plan.attempts[following_index]
+        paid = await self.gateway.without_free(self, attempt)
+        if paid is not None:
+            index = paid.attempts.index(self.plan.attempts[index])
+            self.plan = paid
+            return await self._next(index, fault)
         if not self.gateway.may_retry(attempt, self._remaining_s() - wait_s):
             return None
         if wait_s:
