@@ -265,7 +265,8 @@ class Call:
         faults = list(self.faults)
         if self.rival is not None and relay is not None:
             faults.append((self.rival.attempt, HUNG_UP))
-        return metadata(self.told, self.plan, faults, chosen, took_ms, dropped, done)
+        broke = self.progress_made in ("spoke", "broke")
+        return metadata(self.told, self.plan, faults, chosen, took_ms, dropped, done, broke=broke)
 
     def leave(self) -> None:
         """The client is gone: cut the provider off, unless it would bill the whole answer anyway;
