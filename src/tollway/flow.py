@@ -27,6 +27,7 @@ from .hedging import HUNG_UP, race
 from .ledger.entries import Held, Hold, Progress, Refused, Void
 from .ledger.windows import resets_at_ms
 from .money import usd_from_nano, usd_text_nano, utc
+from .plugins.compression import halved
 from .routing.entries import Attempt, Hedge, Plan
 from .routing.explain import Told, metadata
 from .routing.free import paid_only
@@ -62,6 +63,8 @@ class Call:
         self.granted_nano = 0
         self.parted = False
         """A provider could not read the reasoning state of the request: it goes on without."""
+        self.halved = False
+        """A provider found the prompt too long: it goes on with what is left of it."""
         self.current: Try | None = None
         """The endpoint being called; None before the first and after a failed attempt."""
         self.rival: Try | None = None
@@ -203,14 +206,11 @@ class Call:
             self.parted = True
             return index
         failed = self.plan.attempts[index].model.id
-        chosen = following(
-            self.plan,
-            index,
-            fault,
-            tried=sum(attempt.model.id == failed for attempt, _ in self.faults),
-            most=self.caller.policy.attempts_per_model,
-            random=self.gateway.random,
-        )
+        tried = sum(attempt.model.id == failed for attempt, _ in self.faults)
+        most, random = self.caller.policy.attempts_per_model, self.gateway.random
+        chosen = following(self.plan, index, fault, tried=tried, most=most, random=random)
+        if chosen is None and tried < most:
+            chosen = self._halved(index, fault)
         if chosen is None:
             return None
         following_index, wait_s = chosen
@@ -225,6 +225,15 @@ class Call:
         if wait_s:
             await asyncio.sleep(wait_s)
         return following_index
+
+    def _halved(self, index: int, fault: Fault) -> tuple[int, float] | None:
+        """The same endpoint, at once, with a shorter prompt; once, and where the caller wants it."""
+        made = None if self.halved else halved(self.request, self.plan, index, fault)
+        if made is None:
+            return None
+        self.halved = True
+        self.request, self.plan = made
+        return index, 0.0
 
     def _try(self, attempt: Attempt) -> Try:
         spendable_nano = self.granted_nano - self.plan.reserved_nano
