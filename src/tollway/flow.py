@@ -27,6 +27,7 @@ from .hedging import HUNG_UP, race
 from .ledger.entries import Held, Hold, Progress, Refused, Void
 from .ledger.windows import resets_at_ms
 from .money import usd_from_nano, usd_text_nano, utc
+from .plugins.compression import halved
 from .routing.entries import Attempt, Hedge, Plan
 from .routing.explain import Told, metadata
 from .routing.free import paid_only
@@ -62,6 +63,8 @@ class Call:
         self.granted_nano = 0
         self.parted = False
         """A provider could not read the reasoning state of the request: it goes on without."""
+        self.halved = False
+        """A provider found the prompt too long: it goes on with what is left of it."""
         self.current: Try | None = None
         """The endpoint being called; None before the first and after a failed attempt."""
         self.rival: Try | None = None
@@ -179,9 +182,7 @@ class Call:
         first bytes, None) when one spoke, else what `_next` says."""
         first, second = self.plan.attempts[:2]
         self.current = self._try(first)
-        ran = await race(self.current, partial(self._rival, second), hedge.after_s)
-        for each, fault in ran.failed:
-            await self._failed(each, fault)
+        ran = await race(self.current, partial(self._rival, second), hedge.after_s, self._failed)
         self.current, self.rival = ran.winner, ran.loser
         if ran.loser is not None:
             waited_s = self.gateway.clock() - ran.loser.called_s
@@ -189,7 +190,7 @@ class Call:
             await ran.loser.hang_up()
         if ran.winner is not None:
             return ran.spoken, None
-        return b"", await self._next(len(ran.failed) - 1, ran.failed[-1][1])
+        return b"", await self._next(len(self.faults) - 1, self.faults[-1][1])
 
     def _rival(self, attempt: Attempt) -> Try | None:
         if not self.gateway.may_hedge(attempt, self._remaining_s()):
@@ -205,23 +206,34 @@ class Call:
             self.parted = True
             return index
         failed = self.plan.attempts[index].model.id
-        chosen = following(
-            self.plan,
-            index,
-            fault,
-            tried=sum(attempt.model.id == failed for attempt, _ in self.faults),
-            most=self.caller.policy.attempts_per_model,
-            random=self.gateway.random,
-        )
+        tried = sum(attempt.model.id == failed for attempt, _ in self.faults)
+        most, random = self.caller.policy.attempts_per_model, self.gateway.random
+        chosen = following(self.plan, index, fault, tried=tried, most=most, random=random)
+        if chosen is None and tried < most:
+            chosen = self._halved(index, fault)
         if chosen is None:
             return None
         following_index, wait_s = chosen
         attempt = self.plan.attempts[following_index]
+        paid = await self.gateway.without_free(self, attempt)
+        if paid is not None:
+            index = paid.attempts.index(self.plan.attempts[index])
+            self.plan = paid
+            return await self._next(index, fault)
         if not self.gateway.may_retry(attempt, self._remaining_s() - wait_s):
             return None
         if wait_s:
             await asyncio.sleep(wait_s)
         return following_index
+
+    def _halved(self, index: int, fault: Fault) -> tuple[int, float] | None:
+        """The same endpoint, at once, with a shorter prompt; once, and where the caller wants it."""
+        made = None if self.halved else halved(self.request, self.plan, index, fault)
+        if made is None:
+            return None
+        self.halved = True
+        self.request, self.plan = made
+        return index, 0.0
 
     def _try(self, attempt: Attempt) -> Try:
         spendable_nano = self.granted_nano - self.plan.reserved_nano
@@ -262,7 +274,8 @@ class Call:
         faults = list(self.faults)
         if self.rival is not None and relay is not None:
             faults.append((self.rival.attempt, HUNG_UP))
-        return metadata(self.told, self.plan, faults, chosen, took_ms, dropped, done)
+        broke = self.progress_made in ("spoke", "broke")
+        return metadata(self.told, self.plan, faults, chosen, took_ms, dropped, done, broke=broke)
 
     def leave(self) -> None:
         """The client is gone: cut the provider off, unless it would bill the whole answer anyway;
@@ -324,10 +337,11 @@ class Call:
         )
 
     async def _failed(self, failed: Try, fault: Fault) -> None:
-        """An attempt is over; what it had begun is dropped, the hold is kept for the next one."""
+        """An attempt is over; what it had begun is dropped, the hold is kept for the next one, or
+        for the other one of a race."""
         if failed is self.current:
-            self.current = None
-        if failed is self.rival:
+            self.current, self.rival = self.rival, None
+        elif failed is self.rival:
             self.rival = None
         self._note_fault(failed, fault)
         await failed.hang_up()

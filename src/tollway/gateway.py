@@ -27,7 +27,7 @@ from .catalogue.routers import Router
 from .dialects import Meter, Outbound, conversation, fetched, toolcheck
 from .dialects.openings import cache_lifetime_s, conversation_name
 from .dialects.states import carries_state
-from .ledger.entries import Count, Ended, Generation, Record, Settle, Void
+from .ledger.entries import Admit, Count, Ended, Generation, Record, Settle, Void
 from .ledger.rules import UnknownHold
 from .ledger.sqlite import Ledger
 from .metrics import Metrics
@@ -37,7 +37,7 @@ from .routing import sticky
 from .routing.budget import RetryBudget
 from .routing.candidates import Pool
 from .routing.entries import NO_BONDS, Attempt, Bonds, Offer, Plan, Policy, Stuck
-from .routing.free import FreeLimits, free_counts
+from .routing.free import FreeLimits, free_counts, paid_only
 from .routing.health import STABLE, Health, Outcome
 from .routing.hedge import HEDGES_FLOOR, HEDGES_PERCENT
 from .routing.offers import Index
@@ -298,8 +298,19 @@ class Gateway:
 
     def counts(self, caller: Caller, plan: Plan) -> tuple[Count, ...]:
         """The limits in number that a request falls under; the shared empty tuple for nearly all."""
-        free = free_counts(plan, caller.workspace, self.free_limits)
+        free = free_counts(plan.attempts[0], (), caller.workspace, self.free_limits)
         return caller.counts + free if free else caller.counts
+
+    async def without_free(self, call: Call, attempt: Attempt) -> Plan | None:
+        """The plan to go on with where `attempt` would be the first free one that a call comes to
+        and no more are allowed: those that have failed are paid ones, so it is never empty. None =
+        go there, it is counted. Raises Unavailable."""
+        called = [tried for tried, _ in call.faults]
+        counts = free_counts(attempt, called, call.caller.workspace, self.free_limits)
+        if not counts:
+            return None
+        now_ms = int(self.clock() * 1000)
+        return paid_only(call.plan, await self.ledger.admit(Admit(call.id, counts, now_ms)))
 
     def pool(self) -> Pool:
         """What routers pick from, worked out when first asked for and after a new catalogue."""

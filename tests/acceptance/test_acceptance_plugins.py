@@ -14,7 +14,15 @@ from acceptance_support import nano
 from pydantic import BaseModel
 
 from support.server import Server
-from support.upstream import Reply, ScriptedProvider, Seen, chat_events, chat_reply
+from support.upstream import (
+    Reply,
+    ScriptedProvider,
+    Seen,
+    chat_events,
+    chat_reply,
+    error_reply,
+    event,
+)
 
 PROVIDER = """
 id = "mock"
@@ -120,6 +128,66 @@ async def test_long_conversations_are_shortened_charged_as_sent_and_refused_when
         if seen.json.get("stream"):
             return Reply(steps=chat_events("Well"))
         return chat_reply("Well")
+
+    await walk(script, steps)
+
+
+async def test_what_a_provider_finds_too_long_is_asked_once_more_shorter() -> None:
+    takes_bytes = 0
+
+    def steps(server: Server, provider: ScriptedProvider) -> None:
+        nonlocal takes_bytes
+        client, said = _openai(server), history(14)
+        more: dict[str, Any] = {"plugins": [COMPRESSION]}
+        told = {"X-OpenRouter-Metadata": "enabled"}
+        takes_bytes = 18_000
+        before = server.balance_nano()
+        answer = client.chat.completions.create(
+            model="acme/small", messages=said, extra_body=more, extra_headers=told
+        )
+        whole, shorter = [seen.json["messages"] for seen in provider.seen]
+        assert (whole, answer.choices[0].message.content) == (said, "Well")
+        assert [shorter[0], shorter[-1]] == [said[0], said[-1]]
+        assert len(shorter) < 0.6 * len(said) and all(message in said for message in shorter)
+        metadata = answer.model_extra["openrouter_metadata"]  # type: ignore[index]
+        assert [each["status"] for each in metadata["attempts"]] == [400, 200]
+        (entry,) = metadata["pipeline"]
+        assert entry["summary"].endswith("since Mock refused it as too long.")
+        cost = answer.usage.model_extra["cost"]  # type: ignore[union-attr,index]
+        assert before - server.balance_nano() == nano(cost) > 0
+        # In a stream the refusal may come inside a 200; nothing of it is seen.
+        provider.seen.clear()
+        stream = client.chat.completions.create(
+            model="acme/small", messages=said, stream=True, extra_body=more
+        )
+        assert "".join(c.choices[0].delta.content or "" for c in stream if c.choices) == "Well "
+        assert len(provider.seen) == 2
+        # A larger window is given the whole prompt first.
+        provider.seen.clear()
+        client.chat.completions.create(
+            model="acme/small", messages=said, extra_body={**more, "models": ["acme/large"]}
+        )
+        assert [(s.json["model"], len(s.json["messages"])) for s in provider.seen] == [
+            ("small", 29),
+            ("large", 29),
+        ]
+        # Once, and for who asked for it.
+        takes_bytes = 100
+        for asked, calls in ((more, 2), ({}, 1)):
+            provider.seen.clear()
+            with pytest.raises(openai.BadRequestError) as refused:
+                client.chat.completions.create(model="acme/small", messages=said, extra_body=asked)
+            assert refused.value.body["error_type"] == "context_length_exceeded"  # type: ignore[index]
+            assert len(provider.seen) == calls
+
+    def script(seen: Seen) -> Reply:
+        streamed = seen.json.get("stream")
+        if len(seen.body) <= takes_bytes or seen.json["model"] == "large":
+            return Reply(steps=chat_events("Well")) if streamed else chat_reply("Well")
+        if streamed:
+            error = {"message": "prompt is too long", "code": "context_length_exceeded"}
+            return Reply(steps=[event({"error": error})])
+        return error_reply(400, "too long", code="context_length_exceeded")
 
     await walk(script, steps)
 

@@ -315,6 +315,19 @@ def test_an_unknown_preset_and_a_model_that_is_gone_are_told_apart(
         client.embeddings.create(model="@preset/gone", input="x")
 
 
+def test_a_suffix_behind_a_preset_is_one_of_the_models_it_names(
+    server: Server, router: OpenRouter, client: openai.OpenAI
+) -> None:
+    make(router, "swift", model="tollway/echo")
+    body = {"model": "@preset/Swift:nitro", "messages": HELLO}
+    status, answer, _ = server.ask("POST", "/api/v1/route/explain", body)
+    assert (status, answer["data"]["sort"]) == (200, "throughput")
+    done = client.chat.completions.create(model="@preset/swift:floor", messages=HELLO)
+    assert done.model == "tollway/echo"
+    with pytest.raises(openai.BadRequestError, match="tollway/echo:what is not a model"):
+        client.chat.completions.create(model="@preset/swift:what", messages=HELLO)
+
+
 def test_an_estimate_counts_the_prompt_of_the_preset(server: Server, router: OpenRouter) -> None:
     make(router, "long", model="acme/openai_chat", system="x" * 4_000)
     root = server.url.removesuffix("/v1")
@@ -333,6 +346,12 @@ def test_a_plan_is_explained_for_the_models_of_the_preset(
     )
     assert status == 200
     assert answer["data"]["requested"] == ["acme/openai_chat", "tollway/echo"]
+    path = "/api/v1/route/explain?api=gemini&model=@preset/explained"
+    said = {"contents": [{"parts": [{"text": "Hello"}]}]}
+    status, answer, _ = server.ask("POST", path, said)
+    assert status == 200
+    assert answer["data"]["requested"] == ["acme/openai_chat", "tollway/echo"]
+    assert answer["data"]["order"][0]["output_tokens_max"] == 9
 
 
 # ---- docs/presets.md -----------------------------------------------------------------------------

@@ -9,7 +9,8 @@ import pytest
 from support.road import Road as Way
 from support.road import road
 from tollway.http.body import ClientGone
-from tollway.http.inference import _Watched
+from tollway.http.inference import EXPLAINED, _Watched
+from tollway.http.routes import ROUTES
 from tollway.http.wire import AsgiWire
 
 
@@ -84,3 +85,59 @@ async def found(way: Way, id: str, finish: str) -> None:
     looked_up = await way.control("GET", f"/api/v1/generation?id={id}", key=way.key)
     assert looked_up.status == 200, id
     assert looked_up.json()["data"]["finish_reason"] == finish
+
+
+# ---- plans that are explained --------------------------------------------------------------------
+
+SAID = {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}
+EXPLAIN = "/api/v1/route/explain?api="
+
+
+async def test_a_plan_is_explained_for_a_body_of_gemini(way: Way) -> None:
+    body = {**SAID, "generationConfig": {"maxOutputTokens": 77}, "models": ["tollway/lorem"]}
+    for model in ("tollway/echo", "models/tollway/echo", "tollway%2Fecho"):
+        path = f"{EXPLAIN}gemini&model={model}"
+        told = (await way.post("explain_route", body, path=path)).json()["data"]
+        assert told["requested"] == ["tollway/echo", "tollway/lorem"]
+        assert [each["model"] for each in told["order"]][:1] == ["tollway/echo"]
+        assert told["order"][0]["output_tokens_max"] == 77
+        assert told["refusal"] is None
+    assert (await way.books()).holds == 0
+
+
+async def test_what_gemini_would_be_refused_is_explained_with_its_status(way: Way) -> None:
+    path = f"{EXPLAIN}gemini&model=gemini-none:nitro"
+    told = (await way.post("explain_route", SAID, path=path)).json()["data"]
+    assert told["requested"] == ["google/gemini-none:nitro"]
+    assert told["refusal"]["error"]["code"] == 404
+    asked = {**SAID, "provider": {"only": ["nobody"]}}
+    path = f"{EXPLAIN}gemini&model=tollway/echo"
+    told = (await way.post("explain_route", asked, path=path)).json()["data"]
+    assert told["refusal"]["error"]["code"] == 404
+
+
+async def test_a_body_of_gemini_is_explained_for_a_model_only(way: Way) -> None:
+    for query in ("gemini", "gemini&model=", "gemini_embed&model=models/"):
+        reply = await way.post("explain_route", SAID, path=EXPLAIN + query)
+        assert (reply.status, reply.error["metadata"]["field"]) == (400, "model")
+    wrong = {"contents": "Hello"}
+    reply = await way.post("explain_route", wrong, path=f"{EXPLAIN}gemini&model=tollway/echo")
+    assert reply.status == 400
+
+
+async def test_a_plan_is_explained_for_embeddings_of_gemini(way: Way) -> None:
+    one = {"content": {"parts": [{"text": "Hello"}]}}
+    batch = {"requests": [{"model": "models/x", **one}, one]}
+    for api, body in (("gemini_embed", one), ("gemini_batch_embed", batch)):
+        path = f"{EXPLAIN}{api}&model=gemini-embedding-001"
+        told = (await way.post("explain_route", body, path=path)).json()["data"]
+        assert told["requested"] == ["google/gemini-embedding-001"]
+        assert {drop["reason"] for drop in told["drops"]} == {"not_live"}
+        path = f"{EXPLAIN}{api}&model=tollway/echo"
+        told = (await way.post("explain_route", body, path=path)).json()["data"]
+        assert {drop["reason"] for drop in told["drops"]} == {"model_type"}
+
+
+def test_every_api_that_is_explained_is_in_the_table_of_routes() -> None:
+    (row,) = [route for route in ROUTES if route.operation == "explain_route"]
+    assert row.params[0].choices == tuple(EXPLAINED)

@@ -205,6 +205,63 @@ async def test_a_request_that_may_go_on_to_a_paid_model_does_when_what_is_free_i
     assert served == ["tollway/echo"] * 20 + ["tollway/lorem"] * 2
 
 
+FAILS = "[[status=503 at=lorem]]"
+"""The paid one does; what is behind it does not."""
+
+
+async def free_today(way: Road) -> int:
+    data = (await way.control("GET", "/api/v1/key", key=way.key)).json()["data"]
+    used: int = data["free_model_daily_requests"]["used"]
+    return used
+
+
+async def test_a_request_that_a_paid_model_serves_does_not_count_whatever_is_behind_it(
+    way: Road,
+) -> None:
+    gives_away(way, "tollway/echo")
+    models = {"models": ["tollway/lorem", "tollway/echo"], "model": None}
+    served = {(await way.chat(**models)).json()["model"] for _ in range(25)}
+    assert (served, await free_today(way)) == ({"tollway/lorem"}, 0)
+
+
+async def test_a_paid_model_that_fails_opens_no_way_around_the_limit(way: Road) -> None:
+    gives_away(way, "tollway/echo")
+    models = {"models": ["tollway/lorem", "tollway/echo"], "model": None}
+    replies = [await way.chat(FAILS, **models) for _ in range(22)]
+    assert [reply.status for reply in replies] == [200] * 20 + [503] * 2
+    assert {reply.json()["model"] for reply in replies[:20]} == {"tollway/echo"}
+    failed = replies[20].error["metadata"]["previous_errors"]
+    assert {each["code"] for each in failed} == {"overloaded"}
+    assert await free_today(way) == 20
+    assert (await way.chat()).status == 429, "the same window"
+    books = await way.books()
+    assert (books.open_holds, books.charges[-2:]) == (0, [0, 0])
+
+
+async def test_behind_what_is_used_up_the_next_paid_model_is_tried(way: Road) -> None:
+    gives_away(way, "tollway/echo")
+    models = {"models": ["tollway/lorem", "tollway/echo", "tollway/fault"], "model": None}
+    told = {"x_tollway_metadata": "enabled"}
+    replies = [(await way.chat(FAILS, **models, **told)).json() for _ in range(22)]
+    assert [r["model"] for r in replies] == ["tollway/echo"] * 20 + ["tollway/fault"] * 2
+    said = replies[20]["openrouter_metadata"]
+    assert {d["model"] for d in said["tollway"]["drops"] if d["reason"] == "free_limit"} == {
+        "tollway/echo"
+    }
+    assert {a["model"] for a in said["attempts"]} == {"tollway/lorem", "tollway/fault"}
+    assert await free_today(way) == 20
+
+
+async def test_going_on_from_one_free_endpoint_to_others_counts_once(way: Road) -> None:
+    gives_away(way, "tollway/echo", "tollway/lorem")
+    models = {"models": ["tollway/lorem", "tollway/echo"], "model": None}
+    assert (await way.chat(FAILS, **models)).status == 200
+    assert await free_today(way) == 1
+    paid_behind = {"models": ["tollway/lorem", "tollway/fault"], "model": None}
+    assert (await way.chat(FAILS, **paid_behind)).json()["model"] == "tollway/fault"
+    assert await free_today(way) == 2, "it was called"
+
+
 async def test_the_operator_can_switch_it_off_or_say_other_figures(tmp_path: Path) -> None:
     async with road(tmp_path / "off", free_limits=False) as way:
         gives_away(way, "tollway/echo")

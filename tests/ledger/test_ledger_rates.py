@@ -28,8 +28,8 @@ from ledger_support import (
 
 from tollway.ledger import rates, reads
 from tollway.ledger.audit import audit
-from tollway.ledger.entries import Count, Exhausted, Held, Record, Refused, Transfer
-from tollway.ledger.rules import BadCommand
+from tollway.ledger.entries import Admit, Count, Exhausted, Held, Record, Refused, Transfer
+from tollway.ledger.rules import BadCommand, HoldEnded, UnknownHold
 from tollway.ledger.sqlite import Ledger
 from tollway.store.migrate import FOLDER, migrate
 from tollway.store.sqlite import Store
@@ -115,6 +115,37 @@ def test_the_same_hold_delivered_twice_counts_once(books: Books) -> None:
     assert books.apply(first, first) == [Held("a", 0, 1000)] * 2
     assert isinstance(books.one(first), Held)
     assert used(books) == {(f"key:{KEY}", "minute"): 1}
+
+
+def test_a_hold_that_goes_on_to_what_is_limited_is_counted_then(books: Books) -> None:
+    free = minute(2, f"free:{WS}"), day(9, f"free:{WS}")
+    books.apply(*[asked(f"a{n}", NOON) for n in range(4)])
+    assert used(books) == {}
+    assert books.apply(*[Admit(f"a{n}", free, NOON_30) for n in range(2)]) == [None, None]
+    full = Exhausted("key", "minute", 2, NOON + 60_000)
+    assert books.apply(Admit("a2", free, NOON_30), asked("a4", NOON, *free))[0] == full
+    assert used(books) == {(f"free:{WS}", "minute"): 2, (f"free:{WS}", "day"): 2}
+    assert books.one(Admit("a3", free, NOON + 60_000)) is None
+    assert used(books) == {(f"free:{WS}", "minute"): 1, (f"free:{WS}", "day"): 3}
+    assert audit(books.connection) == []
+
+
+def test_only_what_is_held_goes_on(books: Books) -> None:
+    free = (minute(2, f"free:{WS}"),)
+    books.apply(asked("a", NOON), void("a"))
+    ended, unknown = books.apply(Admit("a", free, NOON), Admit("b", free, NOON))
+    assert (type(ended), type(unknown)) == (HoldEnded, UnknownHold)
+    assert used(books) == {}
+
+
+def test_credit_raises_the_limit_of_what_goes_on_too(books: Books) -> None:
+    free = (day(1, f"free:{WS}", limit_credited=2, credited_least_nano=2000),)
+    books.apply(*[asked(f"a{n}", NOON) for n in range(3)])
+    assert books.one(Admit("a0", free, NOON)) is None
+    assert books.one(Admit("a1", free, NOON)).limit == 1
+    books.grant(1000)
+    assert books.one(Admit("a1", free, NOON)) is None
+    assert books.one(Admit("a2", free, NOON)).limit == 2
 
 
 def test_buckets_do_not_touch_each_other(books: Books) -> None:

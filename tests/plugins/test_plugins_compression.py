@@ -30,7 +30,8 @@ from plugins_support import (
 )
 from pydantic import TypeAdapter
 
-from tollway.plugins.compression import MESSAGES_MAX, SMALL_TOKENS
+from tollway.canon import Fault
+from tollway.plugins.compression import MESSAGES_MAX, SMALL_TOKENS, halved
 from tollway.plugins.threads import CUT_LEAST, cut, text_size
 
 OFFICIAL: dict[str, TypeAdapter[Any]] = {
@@ -342,3 +343,51 @@ def test_an_answer_beside_reasoning_or_with_citations_is_never_cut() -> None:
     shorter, _ = fit(parsed("anthropic_messages", fields), window(4_000))
     after = entries("anthropic_messages", shorter)
     assert after[1] == said_so[1] and len(after[0]["content"]) < 6_000
+
+
+# ---- what a provider refused ---------------------------------------------------------------------
+
+TOO_LONG = Fault(400, "context_length_exceeded", "too long", retry="larger")
+
+
+@long
+def test_what_was_refused_as_too_long_is_halved_and_says_so(name: str) -> None:
+    fields = spoken(name, [Exchange(2_000, results=(900,), answered=400) for _ in range(8)])
+    request, made = fit(parsed(name, {**fields, **ON}), window(60_000))
+    assert made.pipeline == ()
+    again = halved(request, made, 0, TOO_LONG)
+    assert again is not None
+    shorter, told = again
+    assert 0.35 < shorter.prompt_tokens_likely / request.prompt_tokens_likely <= 0.5
+    after = entries(name, shorter)
+    OFFICIAL[name].validate_python(after)
+    assert {"q0", "q7"} <= set(names(after)) < set(names(entries(name, request)))
+    entry = pipeline(told)
+    assert entry["summary"].endswith(", since Alpha refused it as too long.")
+    assert entry["data"]["tokens_before"] == request.prompt_tokens_likely
+    assert entry["data"]["tokens_after"] == shorter.prompt_tokens_likely
+    assert entry["data"]["context_length"] == 60_000
+    assert (told.attempts, told.wanted_nano) == (made.attempts, made.wanted_nano)
+
+
+@pytest.mark.parametrize("asked", [{}, OFF, {"transforms": []}])
+def test_what_was_refused_is_halved_for_who_asked_for_it_only(asked: dict[str, Any]) -> None:
+    fields = spoken("openai_chat", some(8))
+    request, made = fit(parsed("openai_chat", {**fields, **asked}), window(SMALL_TOKENS))
+    assert made.attempts
+    assert halved(request, made, 0, TOO_LONG) is None
+
+
+def test_another_fault_or_what_cannot_be_left_out_halves_nothing() -> None:
+    fields = spoken("openai_chat", some(8))
+    request, made = fit(parsed("openai_chat", {**fields, **ON}), window(60_000))
+    wrong = Fault(400, "invalid_request", "no", retry="never")
+    assert halved(request, made, 0, wrong) is None
+    fields = spoken("openai_chat", some(1), system=9_000)
+    request, made = fit(parsed("openai_chat", {**fields, **ON}), window(60_000))
+    assert halved(request, made, 0, TOO_LONG) is None
+    fields = spoken("openai_chat", some(8))
+    drawn = window(60_000, output_modalities=("image",))
+    request, made = fit(parsed("openai_chat", {**fields, **ON}), drawn)
+    assert made.attempts
+    assert halved(request, made, 0, TOO_LONG) is None

@@ -266,6 +266,36 @@ MODELS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = {
     "another model": ({"model": "b/1", "preset": "p"}, {"model": "a/1"}, ("b/1",)),
     "another model, in one": ({"model": "b/1@preset/p"}, {"model": "a/1"}, ("b/1",)),
     "variants stay": ({"model": "b/1:nitro@preset/p"}, {"model": "a/1"}, ("b/1:nitro",)),
+    "suffixes of the preset are those of its models": (
+        {"model": "@preset/p:nitro"},
+        {"model": "a/1", "models": ["a/2:floor"]},
+        ("a/1:nitro", "a/2:floor:nitro"),
+    ),
+    "several, and such as there are not": (
+        {"model": "@preset/P:free:online:what"},
+        {"model": "a/1"},
+        ("a/1:free:online:what",),
+    ),
+    "behind a model and a preset they are the model's": (
+        {"model": "b/1:free@preset/p:nitro"},
+        {"model": "a/1", "models": ["a/2"]},
+        ("b/1:free:nitro", "a/2"),
+    ),
+    "suffixes within a list": (
+        {"models": ["b/1@preset/p:floor", "@preset/p:nitro", "@preset/p", "b/2"]},
+        {"model": "a/1", "models": ["a/2"]},
+        ("b/1:floor", "a/1:nitro", "a/2:nitro", "a/1", "a/2", "b/2"),
+    ),
+    "suffixes of the first and a list": (
+        {"model": "@preset/p:nitro", "models": ["b/1"]},
+        {"model": "a/1", "models": ["a/2"]},
+        ("a/1:nitro", "b/1"),
+    ),
+    "suffixes of a preset with a list only": (
+        {"model": "@preset/p:nitro"},
+        {"models": ["a/2"]},
+        ("a/2:nitro",),
+    ),
     "the preset's fallbacks stay": (
         {"model": "b/1@preset/p"},
         {"model": "a/1", "models": ["a/2"]},
@@ -312,6 +342,13 @@ def test_models_of_request_and_preset(name: str, case: str) -> None:
         ("/v1beta/models/b/1:free@preset/p:generateContent", {}, ("b/1:free", "a/2")),
         ("/v1beta/models/b/1:generateContent", {"preset": "p"}, ("b/1", "a/2")),
         ("/v1beta/models/@preset/p:generateContent", {"models": ["b/1"]}, ("a/1", "b/1")),
+        ("/v1beta/models/@preset/p:nitro:generateContent", {}, ("a/1:nitro", "a/2:nitro")),
+        ("/v1beta/models/b/1@preset/p:nitro:generateContent", {}, ("b/1:nitro", "a/2")),
+        (
+            "/v1beta/models/@preset/p:nitro:generateContent",
+            {"models": ["b/1", "@preset/p"]},
+            ("a/1:nitro", "b/1", "a/1", "a/2"),
+        ),
     ],
 )
 def test_models_in_the_path_of_gemini(

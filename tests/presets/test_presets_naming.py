@@ -38,6 +38,7 @@ def test_a_parsed_request_tells_whether_it_names_a_preset(name: str) -> None:
         (PLAIN, "acme/one"),
         (PATH, "@preset/p"),
         ("/v1/models/a/b%3Afree@preset/p:streamGenerateContent", "a/b:free@preset/p"),
+        ("/v1beta/models/@preset/p:nitro:generateContent", "@preset/p:nitro"),
     ],
 )
 def test_the_model_of_a_path_is_read_and_replaced(path: str, model: str) -> None:
@@ -49,3 +50,5 @@ def test_the_model_of_a_path_is_read_and_replaced(path: str, model: str) -> None
 
 def test_the_base_of_a_model_is_what_stands_before_the_preset() -> None:
     assert [base_of(m) for m in ("a/b@preset/p", "@preset/p", "a/b")] == ["a/b", "", "a/b"]
+    assert base_of("a/b:free@preset/p:nitro:online") == "a/b:free:nitro:online"
+    assert base_of("@preset/p:nitro") == ""

@@ -10,12 +10,24 @@ from typing import Any
 from reliability_support import Books, Exchange, ask, eventually, provider, until_idle, whole
 
 from support.server import Server
-from support.upstream import Break, Reply, ScriptedProvider, chat_events, chat_reply, error_reply
+from support.upstream import (
+    Break,
+    Reply,
+    ScriptedProvider,
+    chat_events,
+    chat_reply,
+    error_reply,
+    event,
+)
 
 QUICK_TEXT, SLOW_TEXT = "quick answer", "slow answer"
 QUICK = Reply(steps=chat_events(QUICK_TEXT))
 SILENT = Reply(before_head=[Break.STALL])
 THINKING = Reply(steps=[b": still thinking\n\n", Break.STALL])
+REFUSES_LATE = Reply(
+    before_head=[0.3], steps=[event({"error": {"message": "down", "code": 503}}), Break.STALL]
+)
+"""Says that it fails while the other one runs, and keeps its connection open."""
 PAID_NANO = 10 * 2_000 + 2 * 4_000
 """The quick answer at twice the price: 10 tokens in, two words out."""
 ENV = {"TOLLWAY_FIRST_CREDIT_USD": "1"}
@@ -144,6 +156,50 @@ async def test_both_may_fail_and_nothing_is_charged() -> None:
             "First",
             "Second",
         }
+        two.books.check()
+
+
+async def test_one_that_fails_is_hung_up_on_while_the_other_goes_on() -> None:
+    speak = asyncio.Event()
+    late = Reply(before_head=[speak], steps=chat_events(SLOW_TEXT))
+    refuses_at_once = Reply(steps=REFUSES_LATE.steps)
+    for first, second in ((REFUSES_LATE, late), (late, refuses_at_once)):
+        speak.clear()
+        async with Two(first, second) as two:
+            failing, other = (
+                (two.first, two.second) if first is REFUSES_LATE else (two.second, two.first)
+            )
+            answer = asyncio.create_task(two.asked())
+            await other.until(lambda two=two: len(two.first.seen) + len(two.second.seen) == 2)
+            await failing.until(lambda it=failing: it.seen[0].closed_s is not None, 2)
+            assert (other.connections_open, answer.done()) == (1, False)
+            speak.set()
+            done = await answer
+            assert done.text.strip() == SLOW_TEXT
+            record = await two.record(done)
+            assert ("hedge" in record, [a["status"] for a in record["attempts"]]) == (
+                False,
+                [503, 200],
+            )
+            assert two.books.charged_nano == (
+                PAID_NANO if other is two.second else PAID_NANO // 2
+            ), "who failed costs nothing"
+            two.books.check()
+
+
+async def test_a_client_that_leaves_after_one_has_failed_pays_the_input_of_the_other() -> None:
+    async with Two(REFUSES_LATE, SILENT) as two:
+        body = ask(stream=True, provider={"sort": "price", "hedge": AFTER}, max_tokens=50)
+        exchange = await Exchange.open(two.server, body)
+        await two.second.until(lambda: len(two.second.seen) == 1)
+        await two.first.until(lambda: two.first.connections_open == 0)
+        exchange.reset()
+        assert await two.second.until(lambda: two.second.connections_open == 0) < 1
+        await until_idle(two.server, two.books)
+        detail = json.loads(two.books.one("SELECT detail FROM generation"))
+        assert ("hedge" in detail, detail["cancelled"]) == (False, True)
+        assert [a["status"] for a in detail["attempts"]] == [503, 499]
+        assert two.books.charged_nano == detail["usage"]["prompt_tokens"] * 2_000 > 0
         two.books.check()
 
 

@@ -46,8 +46,15 @@ def test_metadata_tells_who_was_tried_and_who_answered() -> None:
 
 
 def test_an_answer_that_broke_off_is_told_once() -> None:
+    told = metadata("openrouter", PLAN, [(ALPHA, DOWN)], ALPHA, 12, broke=True)
+    said = told["openrouter_metadata"]
+    assert said["attempts"] == [{"provider": "Alpha", "model": "acme/one", "status": 503}]
+
+
+def test_an_endpoint_that_answered_when_it_was_called_again_is_told_twice() -> None:
     told = metadata("openrouter", PLAN, [(ALPHA, DOWN)], ALPHA, 12)["openrouter_metadata"]
-    assert told["attempts"] == [{"provider": "Alpha", "model": "acme/one", "status": 503}]
+    assert [each["status"] for each in told["attempts"]] == [503, 200]
+    assert told["attempt"] == 2
 
 
 def test_a_plan_that_reached_nobody_is_attempt_0() -> None:

@@ -5,7 +5,7 @@ from routing_builders import offered, planned, provider, request
 from tollway.canon import HedgeWish
 from tollway.ledger.entries import Exhausted
 from tollway.money import Price, Rates
-from tollway.routing.free import paid_only
+from tollway.routing.free import FreeLimits, day_and_minute, free_counts, paid_only
 
 NOTHING = Price(Rates(prompt=0, completion=0))
 USED_UP = Exhausted("free", "minute", 20, 0)
@@ -28,3 +28,23 @@ def test_a_race_that_was_planned_between_others_is_not_run() -> None:
     assert (left.hedge, left.reserved_nano) == (None, 0)
     assert {d.tag for d in left.drops if d.reason == "free_limit"} == {"free", "spare"}
     assert paid_only(plan, None) is None
+
+
+def test_a_request_counts_once_when_it_first_comes_to_a_free_endpoint() -> None:
+    makes = {t: provider(t, base_url=f"https://{t}.example") for t in ("paid", "free", "spare")}
+    asked = request(order=("paid", "free", "spare"))
+    offers = [
+        offered("paid", by=makes["paid"]),
+        offered("free", by=makes["free"], price=NOTHING),
+        offered("spare", by=makes["spare"], price=NOTHING),
+    ]
+    paid, free, spare = planned(asked, *offers).attempts
+    limits = FreeLimits()
+    once = day_and_minute("ws", limits)
+    assert free_counts(paid, (), "ws", limits) == ()
+    assert free_counts(free, (), "ws", limits) == once
+    assert free_counts(free, (paid, paid), "ws", limits) == once
+    assert free_counts(spare, (paid, free), "ws", limits) == ()
+    assert free_counts(free, (paid, free), "ws", limits) == ()
+    assert free_counts(paid, (free,), "ws", limits) == ()
+    assert free_counts(free, (paid,), "ws", None) == ()

@@ -88,6 +88,20 @@ def test_another_model_is_asked_only_where_all_models_are_one_order() -> None:
     assert planned(mixed, offered("alpha"), offered("beta", of=other)).hedge is not None
 
 
+@pytest.mark.parametrize(("prices", "raced"), [((1, 0), False), ((0, 1), True), ((0, 0), True)])
+def test_what_is_given_away_is_no_spare_for_what_is_paid(
+    prices: tuple[int, int], raced: bool
+) -> None:
+    offers = [
+        offered(tag, by=provider(tag, base_url=f"https://{tag}.example"), dollars=price)
+        for tag, price in zip(("alpha", "beta"), prices, strict=True)
+    ]
+    plan = planned(request(hedge=AFTER_2_S, order=("alpha", "beta")), *offers)
+    assert (plan.hedge is not None) is raced
+    if not raced:
+        assert said(plan).startswith("not hedged: Beta gives it away")
+
+
 @pytest.mark.parametrize("tag", ["alpha", "beta"])
 def test_a_provider_that_bills_what_is_cancelled_takes_no_part(tag: str) -> None:
     makes = {t: provider(t, cancels=t != tag) for t in ("alpha", "beta")}

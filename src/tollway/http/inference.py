@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 import msgspec
 
@@ -35,14 +35,18 @@ _HEARD = frozenset({b"x-session-id", b"anthropic-version", b"anthropic-beta", b"
 """Headers that dialects read."""
 
 EXPLAINED = {
-    "chat": "openai_chat",
-    "completions": "openai_completions",
-    "responses": "openai_responses",
-    "messages": "anthropic_messages",
-    "embeddings": "openai_embeddings",
-    "rerank": "rerank",
+    "chat": ("openai_chat", ""),
+    "completions": ("openai_completions", ""),
+    "responses": ("openai_responses", ""),
+    "messages": ("anthropic_messages", ""),
+    "gemini": ("gemini", "generateContent"),
+    "embeddings": ("openai_embeddings", ""),
+    "gemini_embed": ("gemini_embeddings", "embedContent"),
+    "gemini_batch_embed": ("gemini_embeddings", "batchEmbedContents"),
+    "rerank": ("rerank", ""),
 }
-"""`api` of the route that explains: in which dialect the body is written."""
+"""`api` of the route that explains: in which dialect the body is written, and, where that has the
+model in its path, the method there."""
 
 _JSON = (b"content-type", b"application/json")
 _UNBUFFERED = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
@@ -261,19 +265,25 @@ class Inference:
         """The plan for a request that is not sent: what would be tried, at what ceiling. One that
         would be refused is explained too."""
         api = (_query(scope, "api") or b"chat").decode("latin-1")
-        name = EXPLAINED.get(api)
-        if name is None:
+        if api not in EXPLAINED:
             raise errors.bad_field("api", f"expected one of {', '.join(EXPLAINED)}")
+        name, method = EXPLAINED[api]
+        if method:
+            scope = {**scope, "path": _path_of(scope, method)}
         caller = await self._caller(scope, headers)
         request, _ = await self._asked(caller, name, reply, scope, receive, headers)
-        now_s = self.gateway.clock()
+        refused: errors.TollwayError | None
         try:
-            _, plan = self.gateway.plan(request, caller, now_s)
+            _, plan = self.gateway.plan(request, caller, self.gateway.clock())
         except errors.CallerError as error:
-            told: dict[str, Any] = {"requested": list(request.models), "refusal": error.body()}
+            told: dict[str, Any] = {"requested": list(request.models)}
+            refused = error
         else:
-            refused = None if plan.attempts else refusal(plan, self.gateway.index).body()
-            told = {**explained(plan), "refusal": refused}
+            told = explained(plan)
+            refused = None if plan.attempts else refusal(plan, self.gateway.index)
+        if refused is not None and method:
+            refused = errors.in_path(refused)
+        told["refusal"] = None if refused is None else refused.body()
         await _taken(reply.whole(200, msgspec.json.encode({"data": told})))
 
     async def _asked(
@@ -424,6 +434,15 @@ def _query(scope: Any, name: str) -> bytes | None:
     except ValueError:
         raise errors.bad_field("", "the query has too many parameters") from None
     return found[0].encode("latin-1", "replace") if found else None
+
+
+def _path_of(scope: Any, method: str) -> str:
+    """The path that Gemini's clients would have asked; the model is a parameter of the query.
+    Raises CallerError (400)."""
+    model = (_query(scope, "model") or b"").decode("latin-1").removeprefix("models/")
+    if not model:
+        raise errors.bad_field("model", "is required in the query: Gemini's bodies name none")
+    return f"/models/{quote(model, safe='/:@')}:{method}"
 
 
 def _notes(headers: Mapping[bytes, bytes]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What is said to the ledger and what it answers. Frozen values, nano-USD, Unix milliseconds.
 
-Every command carries the id that makes it idempotent: delivered twice, it has one effect.
+Every command but `Admit` carries the id that makes it idempotent: delivered twice, it has one
+effect.
 """
 
 from __future__ import annotations
@@ -48,6 +49,15 @@ class Hold(msgspec.Struct, frozen=True):
     """First provider of the plan: whom a crash may leave us owing."""
     counts: tuple[Count, ...] = ()
     """Limits in number that this request falls under; it is counted when it is admitted."""
+
+
+class Admit(msgspec.Struct, frozen=True):
+    """Count an open hold in further limits in number, or refuse to: its request goes on to what
+    they are of. The one command without an id of its own: delivered twice, it counts twice."""
+
+    hold_id: str
+    counts: tuple[Count, ...]
+    at_ms: int
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -196,5 +206,5 @@ class Ended(msgspec.Struct, frozen=True):
     """Part of the charge that nothing could pay: booked to `platform_loss`."""
 
 
-Command = Hold | Settle | Void | Progress | Transfer | Record
+Command = Hold | Admit | Settle | Void | Progress | Transfer | Record
 Answer = Any

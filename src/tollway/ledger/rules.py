@@ -18,10 +18,13 @@ import msgspec
 from ..money import AMOUNT_MAX_NANO
 from . import rates
 from .entries import (
+    Admit,
     Answer,
     Command,
+    Count,
     Delivered,
     Ended,
+    Exhausted,
     Generation,
     Held,
     Hold,
@@ -122,7 +125,7 @@ class Desk:
         self.rollups: dict[tuple[str, int, str, str, str, str], Rollup] = {}
 
     def apply(self, command: Command | Abandon) -> Answer:
-        """Held or Refused, Ended, applied or not, None, by the command. Raises LedgerError."""
+        """Held or Refused, Exhausted or None, Ended, applied or not, None, by the command. Raises LedgerError."""
         return _RULES[type(command)](self, command)
 
     def account(self, workspace: str, kind: str) -> Account:
@@ -180,13 +183,9 @@ def _hold(desk: Desk, command: Hold) -> Held | Refused:
     if granted < command.least_nano:
         return _refuse(command, wallet, budget, free)
     if command.counts:
-        credited = -desk.account(command.workspace, CLEARING).posted
-        full = rates.exhausted(command.counts, desk.windows, command.at_ms, credited)
+        full = _counted(desk, command.workspace, command.counts, command.at_ms)
         if full is not None:
             return Refused(command.id, "rate", free, rate=full)
-        for window in rates.admitted(command.counts, desk.windows, command.at_ms):
-            at = (window.bucket, window.period)
-            desk.windows[at] = desk.changed_windows[at] = window
     wallet.held += granted
     budget.held_nano += granted
     row = HoldRow(
@@ -229,6 +228,24 @@ def _refuse(command: Hold, wallet: Account, budget: Budget, free: int) -> Refuse
                 )
             )
     return min(refusals, key=lambda refusal: refusal.in_flight)
+
+
+def _admit(desk: Desk, command: Admit) -> Exhausted | None:
+    """None when it was counted, else what is full."""
+    hold = _found(desk, command.hold_id)
+    if hold.state != "open":
+        raise HoldEnded(f"hold {hold.id} is {hold.state}")
+    return _counted(desk, hold.workspace, command.counts, command.at_ms)
+
+
+def _counted(desk: Desk, workspace: str, counts: tuple[Count, ...], at_ms: int) -> Exhausted | None:
+    credited = -desk.account(workspace, CLEARING).posted
+    full = rates.exhausted(counts, desk.windows, at_ms, credited)
+    if full is None:
+        for window in rates.admitted(counts, desk.windows, at_ms):
+            at = (window.bucket, window.period)
+            desk.windows[at] = desk.changed_windows[at] = window
+    return full
 
 
 # ---- settle, void, abandon -----------------------------------------------------------------------
@@ -532,6 +549,7 @@ def _book(desk: Desk, row: TransferRow) -> None:
 
 _RULES: dict[type, Callable[[Desk, Any], Answer]] = {
     Hold: _hold,
+    Admit: _admit,
     Settle: _settle,
     Void: _void,
     Progress: _progress,

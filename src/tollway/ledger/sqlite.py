@@ -4,7 +4,7 @@ Not here: decisions and arithmetic (`rules`), threads and commits (`store`).
 
 Each command is a plain call that queues it and gives a future: made in a `finally`, it cannot be
 cancelled half-way. Commands are applied in the order in which they were called. Settle and void
-stay queued until the store takes them; hold, transfer and progress fail at once with
+stay queued until the store takes them; hold, admit, transfer and progress fail at once with
 errors.store_unavailable(). A hold whose future was cancelled before its answer came is voided by
 the ledger itself, since nobody can know of it.
 """
@@ -26,9 +26,11 @@ from ..store.lock import HomeLock
 from ..store.queries import load_queries
 from ..store.sqlite import Store
 from .entries import (
+    Admit,
     Answer,
     Command,
     Ended,
+    Exhausted,
     Generation,
     Held,
     Hold,
@@ -92,6 +94,11 @@ class Ledger:
         if self._epoch == 0:
             raise RuntimeError("the ledger has not been started")
         return self._store.submit(self._batch, command, orphaned=self._orphaned)
+
+    def admit(self, command: Admit) -> Future[Exhausted | None]:
+        """Count a hold in further limits; what is full, if one is. Raises in the future:
+        UnknownHold, HoldEnded, errors.store_unavailable()."""
+        return self._store.submit(self._batch, command)
 
     def settle(self, command: Settle) -> Future[Ended]:
         """End a hold with a charge. Raises in the future: UnknownHold (send it again after the
@@ -180,6 +187,10 @@ def load(
                 holds.add(command.id)
                 workspaces.add(command.workspace)
                 keys.add(command.key_id)
+                for count in command.counts:
+                    buckets.add(count.bucket)
+            case Admit():
+                holds.add(command.hold_id)
                 for count in command.counts:
                     buckets.add(count.bucket)
             case Transfer():

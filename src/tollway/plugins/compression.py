@@ -4,7 +4,8 @@ Where a plan dropped every endpoint for the length of the prompt, a shorter requ
 again: by `middle_out`, for the window that loses least. A prompt that fits somewhere is never
 touched, except for its number of messages where a model takes no more. Switched on by the plugin
 `context-compression`; without a word of the caller it serves windows of SMALL_TOKENS and less.
-OpenRouter: plugins, context compression.
+OpenRouter: plugins, context compression. Where a provider finds too long what was planned as
+fitting, and the plugin was asked for, what is left of the prompt is sent there once more.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from ..canon import Request
+from ..canon import Fault, Request
 from ..dialects import dialect
 from ..routing.entries import Offer, Plan
 from .middle_out import Room, middle_out
@@ -64,6 +65,30 @@ def fitted(
                 replanned, pipeline=(*replanned.pipeline, entry)
             )
     return request, planned
+
+
+def halved(
+    request: Request, planned: Plan, index: int, fault: Fault
+) -> tuple[Request, Plan] | None:
+    """After attempt `index` was refused as too long: half of the prompt by our estimate, which was
+    wrong, and the plan that says so. None where the fault or the caller says otherwise, or too
+    little of the prompt can be left out. It costs no more than what was planned."""
+    refused = planned.attempts[index]
+    if fault.retry != "larger" or request.plugins.compression is not True:
+        return None
+    if request.kind != "chat" or "text" not in refused.model.output_modalities:
+        return None
+    found = read(request)
+    if found is None:
+        return None
+    history = _History(request, *found)
+    shorter = history.half(MESSAGES_MAX.get(refused.model.author, _NO_LIMIT))
+    if shorter is None:
+        return None
+    why = f"since {refused.provider.name} refused it as too long"
+    window = refused.endpoint.context_length or refused.model.context_length
+    entry = history.report(shorter, window, why)
+    return shorter, msgspec.structs.replace(planned, pipeline=(*planned.pipeline, entry))
 
 
 Target = tuple[int | None, int]
@@ -136,8 +161,17 @@ class _History:
                 return shorter
         return None
 
-    def report(self, shorter: Request, window: int | None) -> dict[str, Any]:
-        """The entry of the pipeline."""
+    def half(self, most: int) -> Request | None:
+        """The tokens that were counted may be twice as many by the model's own count: texts that are
+        not in English letters, numbers, data. Half of them then fit wherever these should have."""
+        tokens = self._request.prompt_tokens_likely
+        shorter = self._with(Room(2 * tokens - self._beside, most))
+        return shorter if shorter is not None and shorter.prompt_tokens_likely < tokens else None
+
+    def report(
+        self, shorter: Request, window: int | None, why: str | None = None
+    ) -> dict[str, Any]:
+        """The entry of the pipeline. `why` if not to fit."""
         before, after, cut = len(self._raws), self._count, self._shortened
         done = f"Kept {after:,} of {before:,} messages"
         if cut:
@@ -146,7 +180,7 @@ class _History:
         return {
             "type": "context_compression",
             "name": "context-compression",
-            "summary": f"{done}, to fit {fits}.",
+            "summary": f"{done}, {why or f'to fit {fits}'}.",
             "data": {
                 "engine": "middle-out",
                 "messages_before": before,

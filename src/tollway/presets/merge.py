@@ -7,7 +7,7 @@ as OpenRouter's: `provider` or `response_format` of the request replace the pres
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,7 +22,7 @@ from ..dialects.problems import bad_request
 from . import prompts, tools
 from .draft import Draft
 from .entries import Preset, Version
-from .naming import Named, base_of, model_in, named, with_model
+from .naming import Named, Suffixes, base_of, model_in, named, with_model
 from .spelling import KNOWN, complete, own_fields
 
 Find = Callable[[str], Model | None]
@@ -93,34 +93,38 @@ def finished(request: Request, used: UsedPreset, version: Version) -> Request:
 def _models(draft: Draft, dialect: str, asked: Named, path: str, version: Version) -> str:
     """Models of the request, then of the preset, as `model` and `models` (of Gemini: the path, which
     is given back). A list of the request replaces the preset's list, and its model too unless the
-    preset alone was asked for: what a caller lists is not put behind something else."""
+    preset alone was asked for: what a caller lists is not put behind something else. Suffixes
+    behind the preset are for the models in whose place it stands."""
     config = version.config
-    kept = [*_listed(config.get("model")), *_listed(config.get("models"))]
+    model, models = _listed(config.get("model")), _listed(config.get("models"))
+    if asked.alone is not None:
+        model, models = asked.alone.of(model), asked.alone.of(models)
     if asked.models is not None:
-        listed = [m for entry in asked.models for m in ([entry] if entry else kept)]
-        field = "fallbacks" if "fallbacks" in draft.fields else "models"
-        if field == "fallbacks":
-            draft.fields[field] = [{"model": model} for model in dict.fromkeys(listed)]
-        else:
-            draft.fields[field] = list(dict.fromkeys(listed))
-    elif "models" in config:
-        draft.fields["models"] = config["models"]
+        kept = [*_listed(config.get("model")), *_listed(config.get("models"))]
+        models = []
+        for entry in asked.models:
+            models += entry.of(kept) if isinstance(entry, Suffixes) else [entry]
+        models = list(dict.fromkeys(models))
+    if asked.models is not None and "fallbacks" in draft.fields:
+        draft.fields["fallbacks"] = [{"model": each} for each in models]
+    elif asked.models is not None or models:
+        draft.fields["models"] = models
     if dialect == "gemini":
-        return _path_with_model(asked, path, config)
-    if "model" not in draft.fields and "model" in config and (asked.alone or asked.models is None):
-        draft.fields["model"] = config["model"]
-    if "model" not in draft.fields and not (asked.models or kept):
+        return _path_with_model(asked, path, [*model, *models])
+    first = asked.alone is not None or asked.models is None
+    if "model" not in draft.fields and model and first:
+        draft.fields["model"] = model[0]
+    if "model" not in draft.fields and not models:
         raise _no_model(asked)
     return path
 
 
-def _path_with_model(asked: Named, path: str, config: Mapping[str, Any]) -> str:
-    if not asked.alone:
+def _path_with_model(asked: Named, path: str, models: Sequence[str]) -> str:
+    if asked.alone is None:
         return with_model(path, base_of(model_in(path)))
-    first = [*_listed(config.get("model")), *(asked.models or _listed(config.get("models")))]
-    if not first:
+    if not models:
         raise _no_model(asked)
-    return with_model(path, first[0])
+    return with_model(path, models[0])
 
 
 def _no_model(asked: Named) -> errors.CallerError:

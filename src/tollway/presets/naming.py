@@ -2,11 +2,13 @@
 
 `model: "@preset/slug"`, `model: "author/name@preset/slug"`, the same in `models`, `fallbacks` and
 the path of a Gemini request, and `preset: "slug"`. A request has one preset: two are refused.
+Suffixes behind the preset (`@preset/slug:nitro`) are those of the model it stands for: which of them
+there are is the catalogue's and routing's business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
@@ -22,6 +24,16 @@ SPEAKS = frozenset(
 """Dialects whose requests may use a preset."""
 
 
+class Suffixes(NamedTuple):
+    """What stands behind a preset, as it is written: empty, or `:nitro`, `:free:online`."""
+
+    text: str
+
+    def of(self, models: Iterable[str]) -> list[str]:
+        """The models of the preset with them."""
+        return [model + self.text for model in models]
+
+
 class Named(NamedTuple):
     """A request that names a preset, taken apart."""
 
@@ -29,10 +41,10 @@ class Named(NamedTuple):
     """Lower case; it may be that of no preset."""
     fields: dict[str, Raw]
     """Top-level fields without the name. `model` is absent where only the preset was named."""
-    alone: bool
-    """`model` (of Gemini: the path) was the preset and nothing else."""
-    models: tuple[str, ...] | None
-    """The caller's list; entries that are nothing but the preset are empty."""
+    alone: Suffixes | None
+    """`model` (of Gemini: the path) was the preset and nothing else, with these behind it."""
+    models: tuple[str | Suffixes, ...] | None
+    """The caller's list; of entries that are nothing but the preset, what stands behind it."""
 
 
 def names_preset(models: tuple[str, ...], fields: Mapping[str, Raw]) -> bool:
@@ -54,19 +66,19 @@ def named(dialect: str, fields: Mapping[str, Raw], path: str) -> Named | None:
         if given is None:
             raise errors.bad_field("preset", "expected the slug of a preset")
         found[given.lower().removeprefix(MARK)] = None
-    alone = False
+    alone = None
     if dialect == "gemini":
         model: str | None = model_in(path)
     else:
         model = _text(rest["model"]) if "model" in rest else None
     if model is not None and MARK in model:
-        base, slug = _split(model)
+        base, slug, suffixes = _split(model)
         found[slug] = None
-        alone = not base
+        alone = None if base else suffixes
         if dialect != "gemini":
             del rest["model"]
             if base:
-                rest["model"] = _raw(base)
+                rest["model"] = _raw(base + suffixes.text)
     models = _models(rest, found)
     if not found:
         return None
@@ -89,16 +101,19 @@ def with_model(path: str, model: str) -> str:
 
 
 def base_of(model: str) -> str:
-    """A model without the preset behind it; empty where it is nothing but the preset."""
-    return model.partition(MARK)[0]
+    """A model without the preset behind it, suffixes and all; empty where it is nothing but the
+    preset."""
+    base, _, suffixes = _split(model)
+    return base and base + suffixes.text
 
 
-def _split(model: str) -> tuple[str, str]:
-    base, _, slug = model.partition(MARK)
-    return base, slug.lower()
+def _split(model: str) -> tuple[str, str, Suffixes]:
+    base, _, named = model.partition(MARK)
+    slug, colon, suffixes = named.partition(":")
+    return base, slug.lower(), Suffixes(colon + suffixes)
 
 
-def _models(rest: dict[str, Raw], found: dict[str, None]) -> tuple[str, ...] | None:
+def _models(rest: dict[str, Raw], found: dict[str, None]) -> tuple[str | Suffixes, ...] | None:
     """The bases of the caller's list; the list itself is mended where it named the preset."""
     for field in ("models", "fallbacks"):
         raw = rest.get(field)
@@ -107,15 +122,15 @@ def _models(rest: dict[str, Raw], found: dict[str, None]) -> tuple[str, ...] | N
         entries = _entries(raw, field)
         if not entries:
             continue
-        if any(MARK in entry for entry in entries):
-            bases = []
-            for entry in entries:
-                base, slug = _split(entry)
-                if MARK in entry:
-                    found[slug] = None
-                bases.append(base)
-            entries = bases
-        return tuple(entries)
+        listed: list[str | Suffixes] = []
+        for entry in entries:
+            if MARK not in entry:
+                listed.append(entry)
+                continue
+            base, slug, suffixes = _split(entry)
+            found[slug] = None
+            listed.append(base + suffixes.text if base else suffixes)
+        return tuple(listed)
     return None
 
 

@@ -30,15 +30,17 @@ def metadata(
     took_ms: int,
     dropped: Sequence[str] = (),
     done: Sequence[dict[str, Any]] = (),
+    *,
+    broke: bool = False,
 ) -> dict[str, Any]:
     """`{"openrouter_metadata": …}` of a request that was tried. `chosen`: the attempt that answers,
     None when none did. `took_ms`: from the request's start until now. `dropped`: what the chosen
-    one's dialect could not carry of the request; `done`: what was done to its answer."""
+    one's dialect could not carry of the request; `done`: what was done to its answer; `broke`: that
+    broke off after it had begun, so it stands among the faults and did not answer."""
     tried = [
         {"provider": a.provider.name, "model": a.model.id, "status": f.status} for a, f in faults
     ]
-    # An attempt that broke off after it had begun stands among the faults already.
-    if chosen is not None and not any(attempt is chosen for attempt, _ in faults):
+    if chosen is not None and not broke:
         tried.append({"provider": chosen.provider.name, "model": chosen.model.id, "status": 200})
     found: dict[str, Any] = {
         "requested": plan.requested[0],

@@ -5,12 +5,16 @@ by everybody behind this installation's credential, and one workspace must not u
 others. Where the operator owns the capacity there is nothing to share out: the sandbox, engines on
 the operator's own network, and endpoints of the operator's own files, who set their price himself.
 
-A request counts when the first endpoint it is sent to is such a one. When the limit is used up it
-goes to the paid endpoints of its plan, if there are any. OpenRouter has the same figures: 20 a
-minute, 50 a day, 1,000 for who has bought 10 USD of credit.
+A request counts once, when it is about to be sent to such a one for the first time: with its hold
+where the plan begins there, else when the endpoints before it have failed. So one that a paid
+endpoint serves does not count, and one behind an endpoint that always fails does. When the limit is
+used up it goes to the paid endpoints of its plan, if there are any. OpenRouter has the same figures:
+20 a minute, 50 a day, 1,000 for who has bought 10 USD of credit.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import msgspec
 
@@ -28,13 +32,14 @@ class FreeLimits(msgspec.Struct, frozen=True):
     credited_least_nano: int = 10_000_000_000
 
 
-def free_counts(plan: Plan, workspace: str, limits: FreeLimits | None) -> tuple[Count, ...]:
-    """What a request counts in as one to a free model; empty for every other request. Without
-    limits nothing counts. The plan must have attempts."""
-    first = plan.attempts[0]
-    if first.output_pico or limits is None or not _shared(first):  # most cost something
+def free_counts(
+    attempt: Attempt, called: Iterable[Attempt], workspace: str, limits: FreeLimits | None
+) -> tuple[Count, ...]:
+    """What a request counts in as one to a free model when `attempt` follows those that were
+    `called`; nearly always empty. Without limits nothing counts."""
+    if attempt.output_pico or limits is None or not shared(attempt):  # most cost something
         return ()
-    return day_and_minute(workspace, limits)
+    return () if any(map(shared, called)) else day_and_minute(workspace, limits)
 
 
 def paid_only(plan: Plan, full: Exhausted | None) -> Plan | None:
@@ -42,13 +47,13 @@ def paid_only(plan: Plan, full: Exhausted | None) -> Plan | None:
     limit, or nothing is left."""
     if full is None or full.scope != "free":
         return None
-    kept = tuple(attempt for attempt in plan.attempts if not _shared(attempt))
+    kept = tuple(attempt for attempt in plan.attempts if not shared(attempt))
     if not kept:
         return None
     dropped = tuple(
         Drop("free_limit", a.model.id, a.provider.id, a.endpoint.tag)
         for a in plan.attempts
-        if _shared(a)
+        if shared(a)
     )
     # A race was planned for two others, and costs nothing only where nothing costs anything.
     return msgspec.structs.replace(plan, attempts=kept, drops=plan.drops + dropped, hedge=None)
@@ -69,7 +74,7 @@ def day_and_minute(workspace: str, limits: FreeLimits) -> tuple[Count, Count]:
     )
 
 
-def _shared(attempt: Attempt) -> bool:
+def shared(attempt: Attempt) -> bool:
     """Whether the capacity is somebody else's, given away."""
     if attempt.output_pico or attempt.fixed_pico:
         return False

@@ -4,8 +4,9 @@ Pure. Off unless the caller asks (`provider.hedge`): it costs money. Not here: r
 (`tollway.hedging`), what the loser is charged (`receipt`).
 
 Rules. At most one further endpoint, of the same model unless the caller put all models into one
-order. Both must stop, and stop billing, when they are hung up on: the cost of the one that loses is
-then its input, which is known before it is sent, held, and bounded by `max_cost`.
+order. What is given away in limited number is no spare for what is paid. Both must stop, and stop
+billing, when they are hung up on: the cost of the one that loses is then its input, which is known
+before it is sent, held, and bounded by `max_cost`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from ..canon import HedgeWish
 from ..money import charge_nano, usd_text_nano
 from .entries import Attempt, Hedge, Policy
+from .free import shared
 from .health import Health
 
 HEDGES_PERCENT = 5
@@ -61,6 +63,8 @@ def hedge(
 def _obstacle(attempts: list[Attempt], any_model: bool) -> str | None:
     if len(attempts) < 2 or not (any_model or attempts[0].model.id == attempts[1].model.id):
         return "no second endpoint can serve the request"
+    if shared(attempts[1]) and not shared(attempts[0]):
+        return f"{attempts[1].provider.name} gives it away, and is asked when the first has failed"
     for each in attempts[:2]:
         if not each.provider.cancels:
             return f"{each.provider.name} bills an answer whole even when it is cancelled"
