@@ -297,9 +297,9 @@ MUTANTS = (
     Mutant(
         "the end of a stream is told after its error",
         "http/inference.py",
-        "        elif self.streamed and self.call is not None:\n",
-        "        elif self.streamed and self.call is not None:\n"
-        "            await self.write(self.call.failure(error))\n",
+        "        elif self.streamed and self.call is not None and not self.ended:\n",
+        "        elif self.streamed and self.call is not None and not self.ended:\n"
+        "            self.write(self.call.failure(error))\n",
         dies_mid_stream,
     ),
     Mutant(

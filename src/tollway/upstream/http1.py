@@ -154,6 +154,7 @@ class HttpAnswer:
             slow = self._into(self._taken()) if self._chunks else None
         except Exception as error:  # noqa: BLE001  whoever waits in `pour` gets it
             waiter.set_exception(error)
+            waiter.exception()  # who waits may have been cancelled in this very turn
             return
         if slow is not None or self.complete or self.fault is not None:
             waiter.set_result(slow)
