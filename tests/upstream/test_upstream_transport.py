@@ -229,6 +229,57 @@ async def test_a_body_is_poured_to_its_end_however_its_packets_fall(
         assert provider.connections_total == 1
 
 
+async def test_a_piece_that_is_slow_to_go_out_holds_back_those_behind_it(
+    transport: HttpTransport,
+) -> None:
+    body = [b"1\r\n%d\r\n" % n for n in range(5)]
+    steps = [part for chunk in [*body, b"0\r\n\r\n"] for part in (chunk, 0.01)]
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with ScriptedProvider(Reply(steps=[head, 0.02, *steps], framing="raw")) as provider:
+        answer = await ask(transport, provider)
+        pieces: list[bytes] = []
+        free = asyncio.Event()
+
+        def into(piece: bytes) -> Awaitable[object] | None:
+            pieces.append(piece)
+            return free.wait() if piece == b"1" else None
+
+        async with asyncio.timeout(5):
+            waits = await answer.pour(into)
+            assert waits is not None
+            await asyncio.sleep(0.1)
+            assert pieces == [b"0", b"1"], "poured on"
+            free.set()
+            await waits
+            assert await answer.pour(into) is None
+        assert b"".join(pieces) == b"01234"
+        assert len(pieces) == 3, "what came meanwhile is one piece"
+
+
+async def test_nothing_is_poured_once_the_pouring_is_cancelled(transport: HttpTransport) -> None:
+    steps = [part for n in range(60) for part in (b"%d;" % n, 0.005)]
+    async with ScriptedProvider(Reply(steps=steps)) as provider:
+        answer = await ask(transport, provider)
+        pieces: list[bytes] = []
+
+        def into(piece: bytes) -> None:
+            pieces.append(piece)
+            if len(pieces) == 3:
+                task.cancel()
+
+        task = asyncio.create_task(answer.pour(into))
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 5)
+        await asyncio.sleep(0.05)
+        assert len(pieces) == 3
+        async with asyncio.timeout(5):
+            rest = await answer.read()
+        sent = b"".join(b"%d;" % n for n in range(60))
+        assert rest
+        assert sent.startswith(b"".join([*pieces, rest])), "what came meanwhile is lost"
+        await answer.close()
+
+
 # ---- TLS -----------------------------------------------------------------------------------------
 
 
