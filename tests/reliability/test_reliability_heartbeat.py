@@ -60,7 +60,8 @@ def script(seen: Seen) -> Reply:
         case "slow failure":
             return Reply(503, before_head=[2.6], steps=[b"{}"], framing="length")
         case "flood":
-            flood: list[Step] = [chat_chunk({"content": BIG})] * 2_000
+            # Twice what all buffers between provider and client can hold.
+            flood: list[Step] = [chat_chunk({"content": BIG})] * 600
             return Reply(steps=[*flood, *chat_events("end")])
         case "burst, then silence":
             burst: list[Step] = [chat_chunk({"content": BIG}) * 300, Break.STALL]
