@@ -125,7 +125,8 @@ class Desk:
         self.rollups: dict[tuple[str, int, str, str, str, str], Rollup] = {}
 
     def apply(self, command: Command | Abandon) -> Answer:
-        """Held or Refused, Exhausted or None, Ended, applied or not, None, by the command. Raises LedgerError."""
+        """Held or Refused, Exhausted or None, Ended, applied or not, None, by the command. Raises
+        LedgerError."""
         return _RULES[type(command)](self, command)
 
     def account(self, workspace: str, kind: str) -> Account:

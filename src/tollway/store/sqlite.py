@@ -102,9 +102,9 @@ class Store:
         idle: bool = False,
         orphaned: Callable[[Any, Any], None] | None = None,
     ) -> asyncio.Future[Any]:
-        """Queue a command for group commit, in order; an `idle` one within milliseconds. Cancelling the future does not stop it;
-        `orphaned(command, answer)` is then told in the loop. A `durable` command waits out a
-        failing store, others fail with errors.store_unavailable()."""
+        """Queue a command for group commit, in order; an `idle` one within milliseconds. Cancelling
+        the future does not stop it; `orphaned(command, answer)` is then told in the loop. A
+        `durable` command waits out a failing store, others fail with errors.store_unavailable()."""
         return self._writer.submit(apply, command, durable=durable, idle=idle, orphaned=orphaned)
 
     async def write(
